@@ -1,0 +1,217 @@
+"""The owner thread: one loop that takes turns between decoding and training on one frozen base.
+
+Nothing else touches a tensor. The ports below hand work in through a queue and get results back in their event loop.
+After a training micro-batch the sampler may use as much time as that took before the next one begins, so chat goes on
+while training does.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from anubhav.backends.torch.adapters import Adapter
+from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.peft_files import read_adapter, write_adapter
+from anubhav.backends.torch.sampling import Sampling, Voice
+from anubhav.backends.torch.training import Training
+from anubhav.errors import BadInput, Broken, NotFound, Unavailable
+from anubhav.types.ids import AdapterId
+from anubhav.types.sampling import Sampled, SampleRequest
+from anubhav.types.training import LoraSpec, OptimParams, Pass, PassResult
+
+T = TypeVar("T")
+Job = Generator[None, None, Any]
+log = logging.getLogger(__name__)
+
+
+class TorchEngine:
+    """Loads a model folder and serves both ports over it. fp32 on CPU: there sampler and trainer agree to 1e-4."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        kind = torch.device(device)
+        self.model = Model(folder, device=kind, dtype=torch.float32 if kind.type == "cpu" else torch.bfloat16)
+        self.training = Training(self.model)
+        self.sampling = Sampling(self.model)
+        self.trainer = TorchTrainer(self)
+        self.sampler = TorchSampler(self)
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: deque[tuple[Job, Future[Any]]] = deque()
+        self._credit = 0.0
+        self._open = True
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the micro-batch or decode step under way; unfinished work is refused. Safe to call twice."""
+        if self._open:
+            self._open = False
+            self._inbox.put(None)
+            self._thread.join()
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Run `action` in the owner thread, soon."""
+        self._inbox.put(action)
+
+    async def work(self, make: Callable[[], Job]) -> Any:
+        """Run a job in the owner thread behind the other jobs; returns what the generator returns."""
+        if not self._open:
+            raise Unavailable("The engine is stopping", hint="Repeat the request in a moment.")
+        future: Future[Any] = Future()
+        self.post(lambda: self._jobs.append((make(), future)))
+        return await asyncio.wrap_future(future)
+
+    async def call(self, action: Callable[[], T]) -> T:
+        """Run one plain function as a job."""
+        return await self.work(lambda: _once(action))
+
+    def _serve(self) -> None:
+        while self._take():
+            if self.sampling.busy and (self._credit > 0 or not self._jobs):
+                started = time.monotonic()
+                self._sample()
+                self._credit -= time.monotonic() - started
+            elif self._jobs:
+                started = time.monotonic()
+                self._advance()
+                self._credit = time.monotonic() - started
+        for _, future in self._jobs:
+            future.set_exception(Unavailable("The engine was stopped", hint="Repeat the request in a moment."))
+
+    def _take(self) -> bool:
+        """Run what was posted, waiting for it only when there is nothing else to do. False: stop."""
+        idle = not self.sampling.busy and not self._jobs
+        while idle or not self._inbox.empty():
+            action = self._inbox.get()
+            if action is None:
+                return False
+            action()
+            idle = False
+        return True
+
+    def _advance(self) -> None:
+        job, future = self._jobs[0]
+        try:
+            next(job)
+        except StopIteration as done:
+            self._jobs.popleft()
+            future.set_result(done.value)
+        except Exception as problem:  # noqa: BLE001 - handed to the caller that is waiting for it
+            self._jobs.popleft()
+            future.set_exception(problem)
+
+    def _sample(self) -> None:
+        try:
+            self.sampling.step()
+        except Exception as problem:  # noqa: BLE001 - the engine must outlive one bad batch
+            log.exception("a sampling step failed")
+            self.sampling.fail(Broken("The engine could not sample", hint="The log says why."), problem)
+
+
+def _once(action: Callable[[], T]) -> Generator[None, None, T]:
+    return action()
+    yield
+
+
+class TorchTrainer:
+    """The Trainer port."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        self._engine = engine
+
+    async def create(self, adapter: AdapterId, spec: LoraSpec) -> None:
+        await self._engine.call(lambda: self._engine.training.create(adapter, spec))
+
+    async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
+        return [await self._engine.work(lambda work=work: self._engine.training.run(work)) for work in passes]
+
+    async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
+        return await self._engine.call(lambda: self._engine.training.step(adapter, params))
+
+    async def save(self, adapter: AdapterId, to: Path, *, optimizer: bool) -> None:
+        def write() -> None:
+            pupil = self._engine.training.pupil(adapter)
+            write_adapter(self._engine.model.config, pupil.adapter, to, pupil.moments if optimizer else None)
+
+        await self._engine.call(write)
+
+    async def load(self, adapter: AdapterId, source: Path) -> None:
+        def read() -> None:
+            model = self._engine.model
+            self._engine.training.adopt(adapter, *read_adapter(model.config, source, model.device))
+
+        await self._engine.call(read)
+
+    async def drop(self, adapter: AdapterId) -> None:
+        await self._engine.call(lambda: self._engine.training.drop(adapter))
+
+
+class TorchSampler:
+    """The Sampler port."""
+
+    def __init__(self, engine: TorchEngine) -> None:
+        self._engine = engine
+        self._adapters: dict[AdapterId, Adapter] = {}
+        self._draws = 0
+
+    async def attach(self, adapter: AdapterId, source: Path) -> None:
+        def read() -> None:
+            if adapter not in self._adapters:
+                model = self._engine.model
+                self._adapters[adapter] = read_adapter(model.config, source, model.device)[0]
+
+        await self._engine.call(read)
+
+    async def detach(self, adapter: AdapterId) -> None:
+        # Running samples hold the adapter themselves; forgetting the name is enough.
+        await self._engine.call(lambda: self._adapters.pop(adapter, None))
+
+    async def sample(self, request: SampleRequest) -> AsyncIterator[Sampled]:
+        self._check(request)
+        events: asyncio.Queue[Sampled | Exception] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def emit(event: Sampled | Exception) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        voices = [self._voice(request, index, emit) for index in range(request.first_index, request.first_index + request.n)]
+        self._engine.post(lambda: [self._engine.sampling.add(voice) for voice in voices] and None)
+        left = request.n
+        try:
+            while left:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                left -= event.stop_reason is not None
+                yield event
+        finally:
+            for voice in voices:
+                voice.cancelled = True
+
+    def _voice(self, request: SampleRequest, index: int, emit: Callable[[Sampled | Exception], None]) -> Voice:
+        self._draws += 1
+        seed = request.params.seed
+        chosen = time.time_ns() + self._draws if seed is None else seed
+        adapter = self._adapters[request.adapter] if request.adapter else None
+        return Voice(request, index, chosen, adapter, emit)
+
+    def _check(self, request: SampleRequest) -> None:
+        config = self._engine.model.config
+        if request.adapter and request.adapter not in self._adapters:
+            raise NotFound(f"The sampler has no adapter {request.adapter}", hint="Attach it first.")
+        if not request.prompt or not all(0 <= token < config.vocab for token in request.prompt):
+            raise BadInput(f"A prompt needs token ids in 0..{config.vocab - 1}", hint="Tokenize with the model's tokenizer.")
+        if len(request.prompt) >= config.context:
+            raise BadInput(
+                f"The prompt has {len(request.prompt)} tokens and the model reads {config.context}", hint="Shorten it."
+            )
+        if request.params.max_tokens < 1 or request.n < 1:
+            raise BadInput("max_tokens and the number of samples must be at least 1", hint="Raise them.")

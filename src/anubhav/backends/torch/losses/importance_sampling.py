@@ -1,0 +1,9 @@
+"""Policy gradient with importance weights, L = −Σ (p / q) · A, with q the log-probabilities at sampling (Tinker docs)."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def compute(logprobs_P: Tensor, inputs: Mapping[str, Tensor], _config: Mapping[str, float]) -> Tensor:
+    return -(logprobs_P - inputs["logprobs"]).exp() * inputs["advantages"]

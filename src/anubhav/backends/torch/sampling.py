@@ -1,0 +1,218 @@
+"""Continuous batching, synchronous and without a thread of its own: each `step` admits and prefills, or decodes once.
+
+Equal prompts are prefilled once and prompts that begin alike share that work; adapters mix freely in a batch.
+Axes: T prompt tokens, B running rows, E hidden.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from anubhav.backends.torch.adapters import Adapter
+from anubhav.backends.torch.draw import draw, scale, top, uniform
+from anubhav.backends.torch.head import pair_logprobs
+from anubhav.backends.torch.kv import KvCache
+from anubhav.backends.torch.lora import Segment
+from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.packing import Pack, pack
+from anubhav.errors import AnubhavError
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
+
+_ROWS: Final = 64
+_CACHE_BYTES: Final = 4 << 30
+_PREFILL: Final = 1024
+"""Prompt tokens per prefill step, so that a burst of prompts cannot hold up running streams for long."""
+_ORDER: Final = {"interactive": 0, "rollout": 1, "training": 2}
+
+Emit = Callable[[Sampled | Exception], None]
+
+
+@dataclass(slots=True)
+class Voice:
+    """One sample on its way."""
+
+    request: SampleRequest
+    index: int
+    seed: int
+    adapter: Adapter | None
+    emit: Emit
+    tokens: list[int] = field(default_factory=list[int])
+    cancelled: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache: all but the newest."""
+        return len(self.request.prompt) + len(self.tokens) - 1
+
+    @property
+    def reach(self) -> int:
+        return len(self.request.prompt) + self.request.params.max_tokens
+
+
+class Sampling:
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._cache = KvCache(model.config, model.device, model.dtype)
+        self._waiting: list[Voice] = []
+        self._running: list[Voice] = []
+        config = model.config
+        self._token_bytes = 2 * config.layers * config.kv_width * model.dtype.itemsize
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def uses(self, adapter: Adapter) -> bool:
+        return any(voice.adapter is adapter for voice in (*self._waiting, *self._running))
+
+    def add(self, voice: Voice) -> None:
+        self._waiting.append(voice)
+        self._waiting.sort(key=lambda waiting: _ORDER[waiting.request.priority])
+
+    def fail(self, error: AnubhavError, cause: BaseException) -> None:
+        """End everything with `error`: the state of the batch is unknown."""
+        error.__cause__ = cause
+        for voice in (*self._running, *self._waiting):
+            voice.emit(error)
+        self._running, self._waiting = [], []
+        self._cache.release()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Prefill what can be admitted, else decode one token for every running row."""
+        self._waiting = [voice for voice in self._waiting if not voice.cancelled]
+        self._leave(lambda voice: voice.cancelled)
+        if admitted := self._admit():
+            self._prefill(admitted)
+        elif self._running:
+            self._decode()
+        self._leave(lambda voice: voice.cancelled)
+        if not self.busy:
+            self._cache.release()
+
+    def _admit(self) -> list[Voice]:
+        admitted: list[Voice] = []
+        prompts: set[tuple[int, ...]] = set()
+        for voice in self._waiting:
+            several = [*self._running, *admitted, voice]
+            need = len(several) * max(other.reach for other in several) * self._token_bytes
+            tokens = sum(map(len, prompts | {voice.request.prompt}))
+            if len(several) > 1 and (len(several) > _ROWS or need > _CACHE_BYTES or (prompts and tokens > _PREFILL)):
+                break
+            prompts.add(voice.request.prompt)
+            admitted.append(voice)
+        self._waiting = self._waiting[len(admitted) :]
+        return admitted
+
+    def _prefill(self, admitted: list[Voice]) -> None:
+        longest = max(len(voice.request.prompt) for voice in admitted)
+        self._cache.reserve(len(self._running) + len(admitted), longest + 1)
+        for _, group in groupby(sorted(admitted, key=_adapter_order), key=_adapter_order):
+            voices = list(group)
+            rows = range(len(self._running), len(self._running) + len(voices))
+            self._running.extend(voices)
+            prompts = sorted({voice.request.prompt for voice in voices})
+            owners = [[row for row, v in zip(rows, voices, strict=True) if v.request.prompt == p] for p in prompts]
+            for one in pack(prompts, _PREFILL):
+                self._read(one, owners)
+
+    def _read(self, one: Pack, owners: list[list[int]]) -> None:
+        """Compute a pack of prompts, fill the rows that own them, and draw each row's first token."""
+        places = {number: torch.tensor(rows) for number, rows in one.rows()}
+        first = self._running[owners[next(iter(places))][0]]
+        segments = [Segment(first.adapter)] if first.adapter else []
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            for number, rows in places.items():
+                for row in owners[number]:
+                    self._cache.store(layer, row, k[rows], v[rows])
+            return one.attend(layer, q, k, v)
+
+        device = self._model.device
+        tokens_T, positions_T = torch.tensor(one.tokens, device=device), torch.tensor(one.positions, device=device)
+        hidden_TE = self._model.hidden(tokens_T, positions_T, segments, attend)
+        heard = [(row, rows) for number, rows in places.items() for row in owners[number]]
+        scores = {row: self._score_prompt(self._running[row], hidden_TE[rows], segments) for row, rows in heard}
+        last_BE = hidden_TE[torch.stack([rows[-1] for _, rows in heard])]
+        self._speak([row for row, _ in heard], self._model.logits(last_BE, segments), scores)
+
+    def _decode(self) -> None:
+        voices = self._running
+        lengths = [voice.length for voice in voices]
+        self._cache.reserve(len(voices), max(lengths) + 1)
+        self._cache.begin_step(lengths)
+        device = self._model.device
+        tokens_B = torch.tensor([voice.tokens[-1] for voice in voices], device=device)
+        segments = list(_segments(voices, device))
+        hidden_BE = self._model.hidden(tokens_B, torch.tensor(lengths, device=device), segments, self._cache.attend)
+        self._speak(list(range(len(voices))), self._model.logits(hidden_BE, segments), {})
+
+    def _speak(self, rows: list[int], logits_BV: Tensor, scores: dict[int, PromptScores | None]) -> None:
+        voices = [self._running[row] for row in rows]
+        params = [voice.request.params for voice in voices]
+        logprobs_BV = scale(logits_BV, params)
+        uniforms = [uniform(voice.seed, voice.index, len(voice.tokens)) for voice in voices]
+        drawn_B = draw(logprobs_BV, params, uniforms)
+        chosen = logprobs_BV.gather(-1, drawn_B[:, None])[:, 0].tolist()
+        for place, (row, voice, token) in enumerate(zip(rows, voices, drawn_B.tolist(), strict=True)):
+            voice.tokens.append(token)
+            k = voice.request.top_logprobs
+            likely = (top(logprobs_BV[place], k),) if k else ()
+            reason = self._ended(voice)
+            voice.emit(Sampled(voice.index, (token,), (chosen[place],), likely, reason, scores.get(row)))
+            voice.cancelled = voice.cancelled or reason is not None
+
+    def _ended(self, voice: Voice) -> StopReason | None:
+        if voice.tokens[-1] in voice.request.params.stop_tokens:
+            return "stop"
+        full = len(voice.request.prompt) + len(voice.tokens) >= self._model.config.context
+        return "length" if full or len(voice.tokens) >= voice.request.params.max_tokens else None
+
+    def _leave(self, gone: Callable[[Voice], bool]) -> None:
+        """Take finished rows out; the last row moves into each hole so that rows stay dense."""
+        for row in reversed([row for row, voice in enumerate(self._running) if gone(voice)]):
+            last = self._running.pop()
+            if row < len(self._running):
+                self._running[row] = last
+                self._cache.move(len(self._running), row, last.length)
+
+    def _score_prompt(self, voice: Voice, hidden_TE: Tensor, segments: list[Segment]) -> PromptScores | None:
+        request = voice.request
+        if voice.index != request.first_index or not (request.prompt_logprobs or request.top_prompt_logprobs):
+            return None
+        model = self._model
+        if len(request.prompt) == 1:
+            return PromptScores((None,), (None,) if request.top_prompt_logprobs else ())
+        pair = voice.adapter.pairs.get((model.config.layers, "head")) if voice.adapter else None
+        lora = (pair.a_RI, pair.b_OR) if pair else None
+        rows_P = torch.arange(len(request.prompt) - 1, device=model.device)
+        targets_P = torch.tensor(request.prompt[1:], device=model.device)
+        weight = voice.adapter.scale if voice.adapter else 1.0
+        values = pair_logprobs(hidden_TE, lora, model.head, weight, rows_P=rows_P, targets_P=targets_P).tolist()
+        return PromptScores((None, *values), self._top_prompt(request, hidden_TE, segments))
+
+    def _top_prompt(
+        self, request: SampleRequest, hidden_TE: Tensor, segments: list[Segment]
+    ) -> tuple[TopLogprobs | None, ...]:
+        if not (k := request.top_prompt_logprobs):
+            return ()
+        parts = hidden_TE[:-1].split(256)
+        rows = (row for part in parts for row in torch.log_softmax(self._model.logits(part, segments).float(), -1))
+        return (None, *(top(row, k) for row in rows))
+
+
+def _adapter_order(voice: Voice) -> int:
+    return id(voice.adapter)
+
+
+def _segments(voices: list[Voice], device: torch.device) -> Iterator[Segment]:
+    kinds = {id(voice.adapter): voice.adapter for voice in voices}
+    for kind, adapter in kinds.items():
+        if adapter is None:
+            continue
+        rows = [row for row, voice in enumerate(voices) if id(voice.adapter) == kind]
+        yield Segment(adapter, None if len(kinds) == 1 else torch.tensor(rows, device=device))

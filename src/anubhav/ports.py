@@ -1,0 +1,52 @@
+"""The two seams of the house: whoever fills them can stand behind every face (tests/contracts says when it does).
+
+Tensors never cross a port. Everything is addressed by adapter, so mixing tenants in one batch is the backend's right.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from anubhav.types.ids import AdapterId
+from anubhav.types.sampling import Sampled, SampleRequest
+from anubhav.types.training import LoraSpec, OptimParams, Pass, PassResult
+
+
+class Trainer(Protocol):
+    async def create(self, adapter: AdapterId, spec: LoraSpec) -> None:
+        """A fresh adapter with zero effect. Creating one that exists starts it anew."""
+        ...
+
+    async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
+        """Any mix of adapters, in order. A failed pass carries its `failure` and leaves its adapter's gradient alone."""
+        ...
+
+    async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
+        """Apply and clear the summed gradient. Raises BadInput, changing nothing, if the gradient is not finite."""
+        ...
+
+    async def save(self, adapter: AdapterId, to: Path, *, optimizer: bool) -> None:
+        """Write adapter_model.safetensors and adapter_config.json (PEFT), and the optimizer if asked, into folder `to`."""
+        ...
+
+    async def load(self, adapter: AdapterId, source: Path) -> None:
+        """Make `adapter` what lies in `source`, with the optimizer if it lies there, else with a fresh one."""
+        ...
+
+    async def drop(self, adapter: AdapterId) -> None:
+        """Forget it. Unknown adapters are no error."""
+        ...
+
+
+class Sampler(Protocol):
+    def sample(self, request: SampleRequest) -> AsyncIterator[Sampled]:
+        """Stream the samples as they grow. Closing the iterator frees the slot within one decode step."""
+        ...
+
+    async def attach(self, adapter: AdapterId, source: Path) -> None:
+        """Make the saved adapter in folder `source` ready to sample from. Attaching twice is no error."""
+        ...
+
+    async def detach(self, adapter: AdapterId) -> None:
+        """Forget it once no running sample uses it. Unknown adapters are no error."""
+        ...

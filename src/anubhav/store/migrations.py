@@ -1,0 +1,77 @@
+"""The schema, as numbered steps applied once each and counted in `PRAGMA user_version`. Steps are only ever added.
+
+Times are seconds since the epoch and never decide anything; order comes from `seq` (rowid) columns.
+"""
+
+import sqlite3
+
+from anubhav.errors import Unavailable
+
+_FIRST = """
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, operator INTEGER NOT NULL,
+    note TEXT NOT NULL, created_at REAL NOT NULL, revoked_at REAL);
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, tags TEXT NOT NULL, metadata TEXT NOT NULL, sdk TEXT NOT NULL,
+    created_at REAL NOT NULL, finished TEXT, idempotency TEXT UNIQUE);
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, tenant TEXT NOT NULL, base_model TEXT NOT NULL, spec TEXT NOT NULL,
+    metadata TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL, ended INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE ops (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, digest TEXT NOT NULL,
+    promise TEXT NOT NULL UNIQUE, state TEXT NOT NULL, result BLOB, created_at REAL NOT NULL, done_at REAL,
+    PRIMARY KEY (run, seq)) WITHOUT ROWID;
+CREATE INDEX ops_by_state ON ops (state, run, seq);
+CREATE TABLE snapshots (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, folder TEXT NOT NULL, manifest TEXT NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (run, seq));
+CREATE TABLE checkpoints (
+    path TEXT PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, tenant TEXT NOT NULL,
+    base_model TEXT NOT NULL, spec TEXT NOT NULL, adapter TEXT NOT NULL, folder TEXT NOT NULL, manifest TEXT NOT NULL,
+    has_optimizer INTEGER NOT NULL, size_bytes INTEGER NOT NULL, public INTEGER NOT NULL DEFAULT 0,
+    created_at REAL NOT NULL);
+CREATE INDEX checkpoints_by_run ON checkpoints (run);
+CREATE INDEX checkpoints_by_adapter ON checkpoints (adapter);
+CREATE TABLE samplers (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, tenant TEXT NOT NULL, base_model TEXT NOT NULL, path TEXT,
+    created_at REAL NOT NULL);
+CREATE TABLE episodes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, alias TEXT NOT NULL,
+    session TEXT, body BLOB NOT NULL, created_at REAL NOT NULL);
+CREATE INDEX episodes_by_alias ON episodes (alias, seq);
+CREATE TABLE feedback (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, tenant TEXT NOT NULL, episode TEXT NOT NULL,
+    alias TEXT NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, digest TEXT NOT NULL, created_at REAL NOT NULL,
+    UNIQUE (tenant, id));
+CREATE INDEX feedback_by_alias ON feedback (alias, seq);
+CREATE INDEX feedback_by_episode ON feedback (episode);
+CREATE TABLE probes (
+    id TEXT PRIMARY KEY, alias TEXT NOT NULL, suite TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL);
+CREATE TABLE cursors (stage TEXT NOT NULL, alias TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (stage, alias));
+CREATE TABLE laps (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, alias TEXT NOT NULL, state TEXT NOT NULL,
+    phase TEXT NOT NULL, report TEXT NOT NULL, evidence TEXT, started_at REAL NOT NULL, finished_at REAL);
+CREATE TABLE releases (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, alias TEXT NOT NULL, path TEXT, adapter TEXT,
+    action TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, lap TEXT, verdict TEXT, created_at REAL NOT NULL);
+CREATE INDEX releases_by_alias ON releases (alias, seq);
+CREATE TABLE live (alias TEXT PRIMARY KEY, release TEXT NOT NULL REFERENCES releases (id));
+"""
+
+STEPS = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older database to this version in one transaction; raises Unavailable on a newer one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(STEPS):
+        raise Unavailable(
+            f"The data folder was written by a newer Anubhav (schema {version}, this one knows {len(STEPS)})",
+            hint="Upgrade Anubhav, or choose another --data-dir.",
+        )
+    connection.execute("BEGIN")
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        for statement in filter(str.strip, step.split(";\n")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("COMMIT")

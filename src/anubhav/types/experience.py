@@ -1,0 +1,150 @@
+"""Experience: what was said (episodes), what people thought of it (feedback), and what a lap made of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from anubhav.types.chat import Message
+
+FeedbackKind = Literal["thumb", "rating", "correction", "comparison", "outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the n answers of an episode, exactly as the policy produced it."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Of the temperature-scaled policy that sampled the tokens."""
+    text: str
+    stop_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One recorded answer. Its id is the id of the reply the client saw."""
+
+    id: str
+    tenant: str
+    alias: str
+    """The served name, `<alias>@stable` for an alias, or the path or base model that was asked for."""
+    base_model: str
+    adapter: str | None
+    """Content hash of the adapter that spoke; None is the base model."""
+    messages: tuple[Message, ...]
+    prompt_tokens: tuple[int, ...]
+    choices: tuple[Choice, ...]
+    temperature: float
+    created_at: float
+    seconds: float
+    session: str | None = None
+    seq: int = 0
+    """Position in the store's order of arrival; cursors count in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A judgement on one choice of one episode, kept as it was given.
+
+    thumb: value 1 (up) or 0 (down). rating: value in 0..1. correction: text is what should have been said.
+    comparison: `against` is the target that lost to this one. outcome: value in 0..1, text names the outcome.
+    """
+
+    id: str
+    tenant: str
+    episode: str
+    choice: int
+    kind: FeedbackKind
+    created_at: float
+    value: float | None = None
+    text: str | None = None
+    against: str | None = None
+    """The losing target of a comparison, `<episode>` or `<episode>:<choice>`."""
+    rater: str | None = None
+    seq: int = 0
+
+
+def split_target(target: str) -> tuple[str, int]:
+    """`ep_…` or `ep_…:2` → (episode id, choice index). A malformed index is left in the id, where no episode matches."""
+    episode, _, choice = target.partition(":")
+    return (episode, int(choice)) if choice.isdecimal() and len(choice) < 4 else (target, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A sealed test item: no candidate is ever trained on it.
+
+    `exact`: the reply, stripped, equals `expected`. `contains`: it holds `expected` (case and spaces folded; digits
+    not inside a longer number). `likelihood`: mean log-probability of `expected` given the messages.
+    """
+
+    id: str
+    suite: str
+    """`target` suites must improve, `guard` suites must not get worse; the name begins with one or the other."""
+    check: Literal["exact", "contains", "likelihood"]
+    messages: tuple[Message, ...]
+    expected: str
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A probe's score under both policies, with what they said."""
+
+    probe: str
+    suite: str
+    incumbent: float
+    candidate: float
+    incumbent_text: str = ""
+    candidate_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A suite's paired difference, candidate minus incumbent, with a 95 % bootstrap interval."""
+
+    suite: str
+    n: int
+    incumbent: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    outcome: Literal["pass", "fail", "inconclusive"]
+    reason: str
+    comparisons: tuple[Comparison, ...]
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One change of what an alias answers with. `path` None is the bare base model."""
+
+    id: str
+    alias: str
+    path: str | None
+    adapter: str | None
+    action: Literal["promote", "discard", "rollback"]
+    who: str
+    why: str
+    created_at: float
+    lap: str | None = None
+    verdict: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """One turn of the learning loop, as the status page and `anubhav lap` show it."""
+
+    id: str
+    alias: str
+    state: Literal["running", "done", "failed", "interrupted"]
+    phase: str
+    started_at: float
+    finished_at: float | None = None
+    report: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Counts of feedback used, steps, losses, seconds by phase, the verdict's summary, the release."""

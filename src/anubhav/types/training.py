@@ -1,0 +1,65 @@
+"""What a trainer is asked and answers: LoRA shapes, data, passes over them, optimizer steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from anubhav.errors import AnubhavError
+from anubhav.types.arrays import Array
+from anubhav.types.ids import AdapterId
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """The shape of an adapter, as Tinker's `LoraConfig` gives it: W' = W + (alpha / rank) B A."""
+
+    rank: int = 32
+    seed: int = 0
+    """Seeds A's initial values; B starts at zero."""
+    train_attn: bool = True
+    train_mlp: bool = True
+    train_unembed: bool = True
+    alpha: float = 32.0
+    """Not on Tinker's wire; fixed at 32 so that the best learning rate does not depend on the rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One sequence of N tokens; token i predicts `inputs["target_tokens"][i]`."""
+
+    tokens: tuple[int, ...]
+    inputs: Mapping[str, Array]
+    """By name, each of length N: target_tokens (int64) and what the loss asks for (weights, logprobs, advantages)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A forward, or forward and backward, over some data of one adapter. Gradients add up until the next step."""
+
+    adapter: AdapterId
+    data: tuple[Datum, ...]
+    loss: str
+    config: Mapping[str, float] = field(default_factory=dict[str, float])
+    backward: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    logprobs: tuple[Array, ...] = ()
+    """Per datum, float32 of its target_tokens' shape: the log-probability of each target."""
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Names are `<name>:<reduction>` with exactly one colon; `loss:sum` is always there."""
+    failure: AnubhavError | None = None
+    """Set when this pass failed; the other passes of the same call are not touched by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimParams:
+    """AdamW with decoupled weight decay; the defaults are the Tinker SDK's (types/optimizer.py)."""
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-12
+    weight_decay: float = 0.0
+    grad_clip_norm: float = 0.0
+    """Global norm; 0 turns clipping off."""
