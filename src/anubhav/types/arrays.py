@@ -33,7 +33,7 @@ class Array:
 
     def tolist(self) -> list[float] | list[int]:
         """The values in row-major order, flat."""
-        values = array.array(_CODES[self.dtype])
+        values: array.array[float] | array.array[int] = array.array(_CODES[self.dtype])
         values.frombytes(self.data)
         return values.tolist()
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from anubhav.errors import BadInput
 from anubhav.types.ids import AdapterId, RunId
@@ -35,7 +35,7 @@ def parse_path(text: str) -> TinkerPath:
         )
     if not _RUN.fullmatch(parts[0]):
         raise BadInput(f"{parts[0][:200]!r} is not a run id", hint="Copy the run id as the server gave it.")
-    return TinkerPath(RunId(parts[0]), cast(Kind, parts[1]), checked_name(parts[2]))
+    return TinkerPath(RunId(parts[0]), parts[1], checked_name(parts[2]))
 
 
 def checked_name(name: str) -> str:

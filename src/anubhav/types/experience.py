@@ -65,7 +65,7 @@ class Feedback:
 
 
 def split_target(target: str) -> tuple[str, int]:
-    """`ep_…` or `ep_…:2` → (episode id, choice index). A malformed index is left in the id, where no episode matches."""
+    """`ep_…` or `ep_…:2` → (episode id, choice index). A malformed index stays in the id, where nothing matches."""
     episode, _, choice = target.partition(":")
     return (episode, int(choice)) if choice.isdecimal() and len(choice) < 4 else (target, 0)
 

@@ -91,7 +91,9 @@ def fuse(rank: int, a_RI: Tensor, parts: list[Tensor], device: torch.device) -> 
     )
 
 
-def split(config: ModelConfig, spec: LoraSpec, group: str, a_RI: Tensor, b_OR: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+def split(
+    config: ModelConfig, spec: LoraSpec, group: str, a_RI: Tensor, b_OR: Tensor
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """The (module, A, B) of each module fused in a pair-shaped couple of tensors."""
     row = 0
     for number, (module, width) in enumerate(zip(GROUPS[group], widths(config, group)[1], strict=True)):

@@ -53,7 +53,9 @@ def read_config(folder: Path) -> ModelConfig:
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         raise BadInput(f"Rotary scaling {rope} is not implemented", hint="Use a model with plain rotary positions.")
     if raw.get("hidden_act", "silu") != "silu" or raw.get("mlp_bias") or raw.get("use_sliding_window"):
-        raise BadInput("Only SiLU-gated MLPs without bias and full attention are implemented", hint="Use another model.")
+        raise BadInput(
+            "Only SiLU-gated MLPs without bias and full attention are implemented", hint="Use another model."
+        )
     if raw.get("attention_bias") and architecture != "Qwen2ForCausalLM":
         raise BadInput("attention_bias is not implemented for this family", hint="Use another model.")
     heads = int(raw["num_attention_heads"])

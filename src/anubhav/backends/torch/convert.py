@@ -34,7 +34,9 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     """Write config.json and model.safetensors into `folder`. Raises BadInput for families or formats we cannot read."""
     model = read(gguf)
     if model.metadata.get("general.architecture") != "llama":
-        raise BadInput("Only GGUF files of the llama architecture can be read", hint="Use a safetensors folder instead.")
+        raise BadInput(
+            "Only GGUF files of the llama architecture can be read", hint="Use a safetensors folder instead."
+        )
     config = _config(model)
     tensors: dict[str, Tensor] = {}
     raw = torch.from_file(str(gguf), shared=False, size=gguf.stat().st_size, dtype=torch.uint8)

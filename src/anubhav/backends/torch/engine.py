@@ -111,7 +111,7 @@ class TorchEngine:
     def _sample(self) -> None:
         try:
             self.sampling.step()
-        except Exception as problem:  # noqa: BLE001 - the engine must outlive one bad batch
+        except Exception as problem:
             log.exception("a sampling step failed")
             self.sampling.fail(Broken("The engine could not sample", hint="The log says why."), problem)
 
@@ -182,8 +182,10 @@ class TorchSampler:
         def emit(event: Sampled | Exception) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        voices = [self._voice(request, index, emit) for index in range(request.first_index, request.first_index + request.n)]
-        self._engine.post(lambda: [self._engine.sampling.add(voice) for voice in voices] and None)
+        voices = [
+            self._voice(request, index, emit) for index in range(request.first_index, request.first_index + request.n)
+        ]
+        self._engine.post(lambda: self._engine.sampling.add(voices))
         left = request.n
         try:
             while left:
@@ -208,7 +210,9 @@ class TorchSampler:
         if request.adapter and request.adapter not in self._adapters:
             raise NotFound(f"The sampler has no adapter {request.adapter}", hint="Attach it first.")
         if not request.prompt or not all(0 <= token < config.vocab for token in request.prompt):
-            raise BadInput(f"A prompt needs token ids in 0..{config.vocab - 1}", hint="Tokenize with the model's tokenizer.")
+            raise BadInput(
+                f"A prompt needs token ids in 0..{config.vocab - 1}", hint="Tokenize with the model's tokenizer."
+            )
         if len(request.prompt) >= config.context:
             raise BadInput(
                 f"The prompt has {len(request.prompt)} tokens and the model reads {config.context}", hint="Shorten it."

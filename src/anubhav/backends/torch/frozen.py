@@ -27,7 +27,7 @@ class FrozenLinear:
         return functional.linear(x_TI, self._forward, self._bias_O)
 
     def pull(self, dy_TO: Tensor) -> Tensor:
-        """dx = dy W, the gradient with respect to the input."""
+        """Dx = dy W, the gradient with respect to the input."""
         if not self._packed:
             return dy_TO @ self._plain_OI
         if self._backward is None:

@@ -6,7 +6,7 @@ P (row, target) pairs, C rows of a chunk, R rank.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ _CHUNK = 256
 """Rows at a time: 50 MB of fp32 logits for a vocabulary of 49,152."""
 
 
-def _add_lora(logits_CV: Tensor, hidden_CE: Tensor, a_RE: Tensor | None, b_VR: Tensor | None, scale: float) -> Tensor | None:
+def _add_lora(
+    logits_CV: Tensor, hidden_CE: Tensor, a_RE: Tensor | None, b_VR: Tensor | None, scale: float
+) -> Tensor | None:
     if a_RE is None or b_VR is None:
         return None
     inner_CR = torch.mm(hidden_CE, a_RE.t()).mul_(scale)
@@ -75,7 +77,7 @@ class _PairLogprobs(torch.autograd.Function):
             dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
             dhidden_CE = ctx.head.pull(dlogits_CV)
             if inner_CR is not None and da_RE is not None and db_VR is not None:
-                dinner_CR = torch.mm(dlogits_CV, b_VR).mul_(ctx.scale)
+                dinner_CR = torch.mm(dlogits_CV, cast(Tensor, b_VR)).mul_(ctx.scale)
                 dhidden_CE.addmm_(dinner_CR, a_RE)
                 da_RE.addmm_(dinner_CR.t(), hidden_CE)
                 db_VR.addmm_(dlogits_CV.t(), inner_CR)
@@ -92,6 +94,6 @@ def pair_logprobs(
     rows_P: Tensor,
     targets_P: Tensor,
 ) -> Tensor:
-    """log p(targets_P | hidden_TE[rows_P]) in float32, differentiable in the hidden states and the head's LoRA."""
+    """Log p(targets_P | hidden_TE[rows_P]) in float32, differentiable in the hidden states and the head's LoRA."""
     a_RE, b_VR = lora or (None, None)
     return _PairLogprobs.apply(hidden_TE, a_RE, b_VR, head, scale, rows_P, targets_P)  # pyright: ignore[reportReturnType]

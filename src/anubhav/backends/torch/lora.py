@@ -51,7 +51,7 @@ class _Frozen(torch.autograd.Function):
 
 
 def linear(x_TI: Tensor, base: FrozenLinear, site: Site, segments: Sequence[Segment]) -> Tensor:
-    """The layer at `site` as each row's adapter has it. Differentiable when there is at most one segment, of all rows."""
+    """The layer at `site` as each row's adapter has it. Differentiable for at most one segment, of all rows."""
     if torch.is_grad_enabled():
         pair = segments[0].adapter.pairs.get(site) if segments else None
         if pair is None:

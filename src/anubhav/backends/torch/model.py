@@ -59,7 +59,13 @@ class Model:
         return rms_norm(x_TE, self.norm_E, self.config.norm_eps)
 
     def _attention(
-        self, number: int, layer: Layer, h_TE: Tensor, angles: tuple[Tensor, Tensor], segments: Sequence[Segment], attend: Attend
+        self,
+        number: int,
+        layer: Layer,
+        h_TE: Tensor,
+        angles: tuple[Tensor, Tensor],
+        segments: Sequence[Segment],
+        attend: Attend,
     ) -> Tensor:
         config = self.config
         qkv = linear(h_TE, layer.qkv, (number, "qkv"), segments)

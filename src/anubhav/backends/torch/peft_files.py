@@ -24,11 +24,11 @@ WEIGHTS, CONFIG, OPTIMIZER = "adapter_model.safetensors", "adapter_config.json",
 
 def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: Moments | None) -> None:
     """Write the adapter, and the optimizer when `moments` are given, into an existing folder."""
-    _write(folder / WEIGHTS, dict(_name(config, adapter, adapter.parameters())), {"format": "pt"})
+    _write(folder / WEIGHTS, dict(named_tensors(config, adapter, adapter.parameters())), {"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(_peft_config(adapter.spec), indent=2))
     if moments:
-        tensors = {f"first.{name}": value for name, value in _name(config, adapter, moments.first)}
-        tensors |= {f"second.{name}": value for name, value in _name(config, adapter, moments.second)}
+        tensors = {f"first.{name}": value for name, value in named_tensors(config, adapter, moments.first)}
+        tensors |= {f"second.{name}": value for name, value in named_tensors(config, adapter, moments.second)}
         _write(folder / OPTIMIZER, tensors, {"steps": str(moments.steps)})
 
 
@@ -82,7 +82,7 @@ def _prefix(config: ModelConfig, site: Site, module: str) -> str:
     return f"base_model.model.{inner}"
 
 
-def _name(config: ModelConfig, adapter: Adapter, tensors: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
+def named_tensors(config: ModelConfig, adapter: Adapter, tensors: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
     """PEFT names for parameter-shaped tensors, which stand A, B, A, B … in the order of the sites."""
     for site, a_RI, b_OR in zip(adapter.pairs, tensors[::2], tensors[1::2], strict=True):
         for module, a, b in split(config, adapter.spec, site[1], a_RI, b_OR):
@@ -107,7 +107,9 @@ def _assemble(
 def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, int]) -> Tensor:
     if name not in tensors or tuple(tensors[name].shape) != shape:
         found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        raise BadInput(f"The adapter has {found} at {name}, the base model needs {shape}", hint="Use its own base model.")
+        raise BadInput(
+            f"The adapter has {found} at {name}, the base model needs {shape}", hint="Use its own base model."
+        )
     return tensors[name]
 
 

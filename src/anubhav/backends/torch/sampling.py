@@ -69,8 +69,8 @@ class Sampling:
     def uses(self, adapter: Adapter) -> bool:
         return any(voice.adapter is adapter for voice in (*self._waiting, *self._running))
 
-    def add(self, voice: Voice) -> None:
-        self._waiting.append(voice)
+    def add(self, voices: list[Voice]) -> None:
+        self._waiting.extend(voices)
         self._waiting.sort(key=lambda waiting: _ORDER[waiting.request.priority])
 
     def fail(self, error: AnubhavError, cause: BaseException) -> None:

@@ -101,7 +101,7 @@ class Training:
                 logprobs_P = self._logprobs(one, scored, pupil.adapter)
                 loss_P = LOSSES[work.loss].compute(logprobs_P, scored.inputs, work.config)
                 total = loss_P.sum()
-            loss += float(total)
+            loss += float(total.detach())
             if work.backward:
                 gradient.add(_gradient(total, pupil.adapter))
             _hand_out(logprobs_P.detach().cpu(), scored, work.data, logprobs)
@@ -109,7 +109,11 @@ class Training:
         if gradient.tensors:
             pupil.gradient.add(gradient.tensors)
         packed = sum(len(one.tokens) for one in packs)
-        metrics = {"loss:sum": loss, "tokens:sum": float(sum(len(d.tokens) for d in work.data)), "packed:sum": float(packed)}
+        metrics = {
+            "loss:sum": loss,
+            "tokens:sum": float(sum(len(d.tokens) for d in work.data)),
+            "packed:sum": float(packed),
+        }
         return PassResult(tuple(logprobs[number] for number in range(len(work.data))), metrics)
 
     def _logprobs(self, one: Pack, scored: _Scored, adapter: Adapter) -> Tensor:
@@ -126,7 +130,10 @@ class Training:
 def _gradient(total: Tensor, adapter: Adapter) -> list[Tensor]:
     parameters = adapter.parameters()
     found = torch.autograd.grad(total, parameters, allow_unused=True)
-    tensors = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    tensors = [
+        torch.zeros_like(p) if g is None else g  # pyright: ignore[reportUnnecessaryComparison]
+        for p, g in zip(parameters, found, strict=True)
+    ]
     for pair, b_gradient in zip(adapter.pairs.values(), tensors[1::2], strict=True):
         if pair.blocks_OR is not None:
             b_gradient.mul_(pair.blocks_OR)

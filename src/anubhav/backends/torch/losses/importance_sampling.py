@@ -1,4 +1,4 @@
-"""Policy gradient with importance weights, L = −Σ (p / q) · A, with q the log-probabilities at sampling (Tinker docs)."""
+"""Importance-weighted policy gradient, L = −Σ (p / q) · A, with q the log-probabilities at sampling (Tinker docs)."""
 
 from collections.abc import Mapping
 

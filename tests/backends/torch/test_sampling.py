@@ -1,0 +1,128 @@
+"""The sampler against the trainer's own log-probabilities, and against itself alone and in company."""
+
+import asyncio
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from anubhav.backends.torch.engine import TorchEngine
+from anubhav.errors import BadInput
+from anubhav.types.arrays import floats, ints
+from anubhav.types.ids import AdapterId
+from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams
+from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass
+
+RUN, SPOKEN = AdapterId("run"), AdapterId("ad_spoken")
+Samples = dict[int, tuple[list[int], list[float]]]
+
+
+async def collect(engine: TorchEngine, request: SampleRequest) -> tuple[Samples, PromptScores | None]:
+    samples: Samples = {}
+    scores = None
+    async for event in engine.sampler.sample(request):
+        tokens, logprobs = samples.setdefault(event.index, ([], []))
+        tokens.extend(event.tokens)
+        logprobs.extend(event.logprobs)
+        scores = scores or event.prompt
+    return samples, scores
+
+
+def prompt(seed: int, length: int) -> tuple[int, ...]:
+    return tuple(random.Random(seed).randrange(300) for _ in range(length))
+
+
+async def train_a_little(engine: TorchEngine, folder: Path) -> None:
+    await engine.trainer.create(RUN, LoraSpec(rank=4, seed=1))
+    tokens = prompt(7, 30)
+    datum = Datum(tokens[:-1], {"target_tokens": ints(tokens[1:]), "weights": floats([1.0] * 29)})
+    for _ in range(5):
+        await engine.trainer.run([Pass(RUN, (datum,), "cross_entropy")])
+        await engine.trainer.step(RUN, OptimParams(learning_rate=1e-2))
+    await engine.trainer.save(RUN, folder, optimizer=False)
+    await engine.sampler.attach(SPOKEN, folder)
+
+
+async def test_sampler_and_trainer_agree(engine: TorchEngine, tmp_path: Path) -> None:
+    await train_a_little(engine, tmp_path)
+    mixed = [
+        SampleRequest(prompt(1, 40), SamplingParams(12, seed=5), adapter=SPOKEN, n=3, prompt_logprobs=True),
+        SampleRequest(prompt(1, 40), SamplingParams(9, seed=6), n=2),
+        SampleRequest(prompt(2, 70), SamplingParams(20, temperature=0), adapter=SPOKEN, prompt_logprobs=True),
+        SampleRequest(prompt(1, 40)[:25] + prompt(3, 5), SamplingParams(30, seed=7), adapter=SPOKEN),
+    ]
+    answers = await asyncio.gather(*(collect(engine, request) for request in mixed))
+    for request, (samples, scores) in zip(mixed, answers, strict=True):
+        if request.adapter is None:
+            continue
+        for tokens, logprobs in samples.values():
+            full = (*request.prompt, *tokens)
+            datum = Datum(full[:-1], {"target_tokens": ints(full[1:]), "weights": floats([0.0] * (len(full) - 1))})
+            (result,) = await engine.trainer.run([Pass(RUN, (datum,), "cross_entropy", backward=False)])
+            trained = result.logprobs[0].tolist()
+            assert trained[len(request.prompt) - 1 :] == pytest.approx(logprobs, abs=1e-4)
+            if scores:
+                assert scores.logprobs[1:] == pytest.approx(trained[: len(request.prompt) - 1], abs=1e-4)
+
+
+async def test_company_changes_nothing(engine: TorchEngine) -> None:
+    alone, _ = await collect(engine, SampleRequest(prompt(1, 30), SamplingParams(25, seed=3, top_p=0.9), n=2))
+    crowd = [SampleRequest(prompt(9 + i, 10 + i), SamplingParams(5 + i, seed=i)) for i in range(9)]
+    request = SampleRequest(prompt(1, 30), SamplingParams(25, seed=3, top_p=0.9), n=2)
+    (together, _), *_ = await asyncio.gather(collect(engine, request), *(collect(engine, one) for one in crowd))
+    assert [alone[i][0] for i in (0, 1)] == [together[i][0] for i in (0, 1)]
+    assert alone[0][0] != alone[1][0]
+    split, _ = await collect(engine, SampleRequest(request.prompt, request.params, first_index=1))
+    assert split[1][0] == alone[1][0]
+
+
+async def test_draws_follow_the_distribution(engine: TorchEngine) -> None:
+    """2,000 draws of one token against the model's own probabilities (total variation), and inside top-k."""
+    request = SampleRequest(prompt(4, 12), SamplingParams(1, temperature=0.15, seed=1), n=2000, top_logprobs=300)
+    counts = [0] * 300
+    likely: dict[int, float] = {}
+    async for event in engine.sampler.sample(request):
+        counts[event.tokens[0]] += 1
+        likely = dict(event.top[0])
+    distance = sum(abs(counts[token] / 2000 - math.exp(logprob)) for token, logprob in likely.items()) / 2
+    noise = sum((math.exp(lp) * (1 - math.exp(lp)) / 2000) ** 0.5 for lp in likely.values()) / 2
+    assert distance < 2 * noise + 0.01
+    best = sorted(likely, key=lambda token: -likely[token])[:3]
+    cut = SampleRequest(request.prompt, SamplingParams(1, temperature=1, top_k=3, seed=2), n=300)
+    drawn = {event.tokens[0] async for event in engine.sampler.sample(cut)}
+    assert drawn == set(best)
+
+
+async def test_closing_a_stream_frees_its_row(engine: TorchEngine) -> None:
+    stream = engine.sampler.sample(SampleRequest(prompt(1, 10), SamplingParams(200, seed=1), n=4))
+    await anext(stream)
+    assert engine.sampling.busy
+    await stream.aclose()
+    async with asyncio.timeout(5):
+        while engine.sampling.busy:
+            await asyncio.sleep(0.01)
+
+
+async def test_sampling_goes_on_while_training(engine: TorchEngine, tmp_path: Path) -> None:
+    await train_a_little(engine, tmp_path)
+    tokens = prompt(1, 200)
+    datum = Datum(tokens[:-1], {"target_tokens": ints(tokens[1:]), "weights": floats([1.0] * 199)})
+    different = tuple(Datum((i, *datum.tokens[1:]), datum.inputs) for i in range(60))
+    work = asyncio.create_task(engine.trainer.run([Pass(RUN, different, "cross_entropy")]))
+    await asyncio.sleep(0.05)
+    await collect(engine, SampleRequest(prompt(2, 10), SamplingParams(5, seed=1)))
+    assert not work.done(), "the reply had to wait for the whole pass"
+    (result,) = await work
+    assert result.failure is None
+
+
+async def test_bad_requests_are_refused(engine: TorchEngine) -> None:
+    for request in (
+        SampleRequest((), SamplingParams(3)),
+        SampleRequest((300,), SamplingParams(3)),
+        SampleRequest((1,) * 256, SamplingParams(3)),
+        SampleRequest((1,), SamplingParams(0)),
+    ):
+        with pytest.raises(BadInput):
+            await collect(engine, request)
