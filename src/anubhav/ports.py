@@ -3,7 +3,7 @@
 Tensors never cross a port. Everything is addressed by adapter, so mixing tenants in one batch is the backend's right.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,19 +18,19 @@ class Trainer(Protocol):
         ...
 
     async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
-        """Any mix of adapters, in order. A failed pass carries its `failure` and leaves its adapter's gradient alone."""
+        """Any mix of adapters, in order. A failed pass carries its `failure`; its adapter's gradient stays."""
         ...
 
     async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
-        """Apply and clear the summed gradient. Raises BadInput, changing nothing, if the gradient is not finite."""
+        """Apply and clear the summed gradient. Raises BadInput, dropping the gradient, if it is not finite."""
         ...
 
     async def save(self, adapter: AdapterId, to: Path, *, optimizer: bool) -> None:
-        """Write adapter_model.safetensors and adapter_config.json (PEFT), and the optimizer if asked, into folder `to`."""
+        """Write PEFT's adapter_model.safetensors and adapter_config.json, and the optimizer if asked, into `to`."""
         ...
 
-    async def load(self, adapter: AdapterId, source: Path) -> None:
-        """Make `adapter` what lies in `source`, with the optimizer if it lies there, else with a fresh one."""
+    async def load(self, adapter: AdapterId, source: Path, *, optimizer: bool) -> None:
+        """Make `adapter` what lies in `source`, its gradient empty, with the saved optimizer or a fresh one."""
         ...
 
     async def drop(self, adapter: AdapterId) -> None:
@@ -39,8 +39,8 @@ class Trainer(Protocol):
 
 
 class Sampler(Protocol):
-    def sample(self, request: SampleRequest) -> AsyncIterator[Sampled]:
-        """Stream the samples as they grow. Closing the iterator frees the slot within one decode step."""
+    def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        """Stream the samples as they grow. Closing the generator frees the slot within one decode step."""
         ...
 
     async def attach(self, adapter: AdapterId, source: Path) -> None:

@@ -2,7 +2,8 @@
 
 `await database.run(work)` runs `work(connection)` in that thread inside its own savepoint and returns after the commit
 is on disk (WAL, synchronous=FULL), so whatever an answer tells a client has already survived a crash. A work that
-raises is rolled back alone. One connection also avoids SQLite's WAL-reset corruption (3.7.0 to 3.51.2), which needs two.
+raises is rolled back alone. One connection also avoids SQLite's WAL-reset corruption (3.7.0 to 3.51.2),
+which needs two.
 """
 
 import asyncio
@@ -85,7 +86,7 @@ class Database:
         self._connection.execute("SAVEPOINT work")
         try:
             value, error = work(self._connection), None
-        except Exception as problem:  # noqa: BLE001 - handed to the caller that is waiting for it
+        except Exception as problem:
             self._connection.execute("ROLLBACK TO work")
             if isinstance(problem, sqlite3.OperationalError):
                 raise
@@ -122,5 +123,7 @@ def _connect(file: Path | str) -> sqlite3.Connection:
             hint="Is another server running on the same data folder? Stop it or choose another --data-dir.",
         ) from problem
     except sqlite3.DatabaseError as problem:
-        raise Broken(f"The data folder's database is damaged ({problem})", hint="Restore it from a backup.") from problem
+        raise Broken(
+            f"The data folder's database is damaged ({problem})", hint="Restore it from a backup."
+        ) from problem
     return connection

@@ -27,7 +27,7 @@ class Episode:
     id: str
     tenant: str
     alias: str
-    """The served name, `<alias>@stable` for an alias, or the path or base model that was asked for."""
+    """The alias without its `@stable`; or the path or base model that was asked for."""
     base_model: str
     adapter: str | None
     """Content hash of the adapter that spoke; None is the base model."""
@@ -75,13 +75,14 @@ class Probe:
     """A sealed test item: no candidate is ever trained on it.
 
     `exact`: the reply, stripped, equals `expected`. `contains`: it holds `expected` (case and spaces folded; digits
-    not inside a longer number). `likelihood`: mean log-probability of `expected` given the messages.
+    not inside a longer number). `likelihood`: mean log-probability of `expected` given the messages; `unlikelihood`
+    is its negative, for what should be said less.
     """
 
     id: str
     suite: str
     """`target` suites must improve, `guard` suites must not get worse; the name begins with one or the other."""
-    check: Literal["exact", "contains", "likelihood"]
+    check: Literal["exact", "contains", "likelihood", "unlikelihood"]
     messages: tuple[Message, ...]
     expected: str
     alias: str = ""

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,7 +67,8 @@ class TorchEngine:
             raise Unavailable("The engine is stopping", hint="Repeat the request in a moment.")
         future: Future[Any] = Future()
         self.post(lambda: self._jobs.append((make(), future)))
-        return await asyncio.wrap_future(future)
+        # Shielded: a caller that goes away must not cancel what the owner thread is about to finish.
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     async def call(self, action: Callable[[], T]) -> T:
         """Run one plain function as a job."""
@@ -143,10 +144,11 @@ class TorchTrainer:
 
         await self._engine.call(write)
 
-    async def load(self, adapter: AdapterId, source: Path) -> None:
+    async def load(self, adapter: AdapterId, source: Path, *, optimizer: bool) -> None:
         def read() -> None:
             model = self._engine.model
-            self._engine.training.adopt(adapter, *read_adapter(model.config, source, model.device))
+            found, moments = read_adapter(model.config, source, model.device)
+            self._engine.training.adopt(adapter, found, moments if optimizer else None)
 
         await self._engine.call(read)
 
@@ -174,7 +176,7 @@ class TorchSampler:
         # Running samples hold the adapter themselves; forgetting the name is enough.
         await self._engine.call(lambda: self._adapters.pop(adapter, None))
 
-    async def sample(self, request: SampleRequest) -> AsyncIterator[Sampled]:
+    async def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
         self._check(request)
         events: asyncio.Queue[Sampled | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()

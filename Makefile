@@ -1,0 +1,43 @@
+# Two commands on a fresh machine with python3.11, pip and make: `make demo` and `make test`.
+# Each makes .venv first if it is not there; a stamp file lets the next run start at once.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CORE := .venv/.core-installed
+TEST := .venv/.test-installed
+# PyPI's torch for Linux carries CUDA; the CPU build (2.13.0+cpu) wins wherever an index or a wheel folder offers it.
+TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --timeout 15 --retries 2
+
+.PHONY: setup demo test check format clean
+
+setup: $(TEST)
+
+demo: $(CORE)
+	$(BIN)/anubhav demo $(ARGS)
+
+test: $(TEST)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(TEST)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(TEST)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+
+$(CORE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) $(TORCH)
+	$(PIP) --editable . --constraint constraints.txt
+	touch $@
+
+$(TEST): $(CORE)
+	$(PIP) --editable '.[test]' --constraint constraints.txt
+	touch $@

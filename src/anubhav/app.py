@@ -1,0 +1,245 @@
+"""The composition root: the only place where the parts of the house are made and joined.
+
+A server first binds its port, so that a taken one is told at once, and answers 503 until the model can speak. What it
+was told before it stops is in the journal, so stopping late, early or by force loses nothing that was acknowledged.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anubhav.catalog.library import Library
+from anubhav.errors import BadInput, Unavailable
+from anubhav.flows.house import House
+from anubhav.flows.keyring import Keyring
+from anubhav.http.app import create_app
+from anubhav.http.door import LOOPBACK
+from anubhav.http.errors import answer
+from anubhav.ports import Sampler, Trainer
+from anubhav.rendering.renderer import Renderer
+from anubhav.serving.sessions import SamplingSessions
+from anubhav.serving.voices import Voices
+from anubhav.settings import Settings, key_file
+from anubhav.store.database import Database
+from anubhav.training.desk import Desk
+from anubhav.training.limits import Limits
+from anubhav.types.ids import new_id
+from anubhav.types.models import Model
+
+Report = Callable[[str], None]
+_DRAIN_SECONDS = 25
+
+
+class Engine(Protocol):
+    """What fills both ports for one base model."""
+
+    @property
+    def trainer(self) -> Trainer: ...
+    @property
+    def sampler(self) -> Sampler: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a started server tells whoever started it."""
+
+    url: str
+    sign_in: str
+    """The status page with a token that works once."""
+    key: str | None
+    """The operator's key; None when it was chosen by hand and needs no printing."""
+    models: tuple[str, ...]
+    data_dir: Path
+
+
+def pull_model(name: str, models_dir: Path, report: Report) -> Model:
+    """The model, fetched and converted first if it is not there."""
+
+    def convert(gguf: Path, folder: Path) -> None:
+        from anubhav.backends.torch.convert import convert_gguf
+
+        convert_gguf(gguf, folder)
+
+    return Library(models_dir).pull(name, convert, report)
+
+
+def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], None]) -> None:
+    """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
+    with closing(_bind(settings)) as listener:
+        models = _find_models(settings, report)
+        asyncio.run(_serve(settings, models, listener, announce))
+
+
+@asynccontextmanager
+async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[tuple[House, Keyring]]:
+    """Everything under the faces: opened, recovered from the journal, and closed in the opposite order."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.data_dir / "anubhav.db")
+        stack.callback(database.close)
+        engines: dict[Path, Engine] = {}
+        for folder in {model.folder: None for model in models.values()}:
+            engines[folder] = await asyncio.to_thread(_start_engine, folder)
+            stack.callback(engines[folder].close)
+        renderers = {folder: Renderer(folder) for folder in engines}
+        house = _join(settings.data_dir, database, models, engines, renderers)
+        stack.push_async_callback(house.desk.stop)
+        stack.push_async_callback(house.sampling.stop)
+        await house.desk.recover()
+        yield house, Keyring(database)
+
+
+def _join(
+    data_dir: Path,
+    database: Database,
+    models: Mapping[str, Model],
+    engines: Mapping[Path, Engine],
+    shared: Mapping[Path, Renderer],
+) -> House:
+    renderers = {name: shared[model.folder] for name, model in models.items()}
+    trainers = {name: engines[model.folder].trainer for name, model in models.items()}
+    samplers = {name: engines[model.folder].sampler for name, model in models.items()}
+    desk = Desk(database, trainers, data_dir, Limits(models))
+    voices = Voices(database, samplers, desk.checkpoints)
+    return House(
+        database=database,
+        models=models,
+        renderers=renderers,
+        desk=desk,
+        voices=voices,
+        sampling=SamplingSessions(database, voices, models, renderers),
+    )
+
+
+async def _serve(
+    settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
+) -> None:
+    doorstep = _Doorstep()
+    server = _Server(
+        uvicorn.Config(
+            doorstep,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        async with build(settings, models) as (house, keyring):
+            key = await _first_key(settings, keyring)
+            doorstep.inside = create_app(house, keyring, hosts=LOOPBACK if settings.local else None)
+            announce(await _ready(settings, listener, keyring, key, tuple(models)))
+            await serving
+            if server.force_exit:
+                sys.stdout.flush()
+                os._exit(128 + signal.SIGTERM)
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """The first signal lets what runs finish, the second one does not; neither is raised again afterwards."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+class _Doorstep:
+    """Answers 503 until the house behind it is open."""
+
+    def __init__(self) -> None:
+        self.inside: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.inside is not None:
+            await self.inside(scope, receive, send)
+        elif scope["type"] == "http":
+            starting = Unavailable("The server is starting", hint="Repeat the request in a few seconds.")
+            await answer(starting, new_id("req"))(scope, receive, send)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as problem:
+        listener.close()
+        raise Unavailable(
+            f"{settings.host}:{settings.port} cannot be listened on ({problem.strerror or problem})",
+            hint="Is a server running there already? Stop it, or choose another with --port.",
+        ) from problem
+    return listener
+
+
+def _find_models(settings: Settings, report: Report) -> dict[str, Model]:
+    """Served name → model; the aliases come after the models."""
+    found = [pull_model(name, settings.models_dir, report) for name in settings.models]
+    models: dict[str, Model] = {}
+    for model in found:
+        name = model.name.removeprefix("hf:")
+        if models.get(name, model).folder != model.folder:
+            raise BadInput(f"Two models would be served as {name!r}", hint="Rename one folder, or leave one out.")
+        models[name] = replace(model, name=name)
+    for served, name in settings.aliases:
+        if served in models:
+            raise BadInput(f"--alias {served} is the name of a model", hint="Choose another name.")
+        models[served] = replace(pull_model(name, settings.models_dir, report), name=served)
+    return models
+
+
+def _start_engine(folder: Path) -> Engine:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config["architectures"] == ["AnubhavFake"]:  # a test double that learns in a table, not a model
+        from anubhav.backends.fake.engine import FakeEngine
+
+        return FakeEngine(folder)
+    from anubhav.backends.torch.engine import TorchEngine
+
+    return TorchEngine(folder)
+
+
+async def _first_key(settings: Settings, keyring: Keyring) -> str:
+    """The operator's key: the preset one, the kept one, or a new one that only this user may read."""
+    if settings.api_key:
+        await keyring.preset(settings.api_key)
+        return settings.api_key
+    file = key_file(settings.data_dir)
+    if file.exists():
+        key = file.read_text(encoding="ascii").strip()
+        await keyring.preset(key)
+        return key
+    key = await keyring.add("local", "made at the first start", operator=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as out:
+        out.write(f"{key}\n")
+    return key
+
+
+async def _ready(
+    settings: Settings, listener: socket.socket, keyring: Keyring, key: str, models: tuple[str, ...]
+) -> Ready:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    ticket = keyring.issue_ticket(await keyring.check(key), seconds=86_400)
+    return Ready(url, f"{url}/?token={ticket}", None if settings.api_key else key, models, settings.data_dir)

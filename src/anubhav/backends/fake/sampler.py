@@ -1,0 +1,107 @@
+"""The Sampler port over the table."""
+
+import asyncio
+import hashlib
+import itertools
+import math
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+
+from anubhav.backends.fake.files import WEIGHTS, read_rows, read_spec
+from anubhav.backends.fake.table import Rows, log_softmax, logprobs
+from anubhav.errors import BadInput, NotFound
+from anubhav.types.ids import AdapterId
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, SamplingParams, StopReason, TopLogprobs
+
+_Voice = tuple[Mapping[str, Sequence[float]], float]
+_EMPTY: Rows = {}
+
+
+class FakeSampler:
+    def __init__(self, vocab: int, context: int) -> None:
+        self._vocab, self._context = vocab, context
+        self._adapters: dict[AdapterId, _Voice] = {}
+        self.running = 0
+        """Samples on their way, for tests of cancellation."""
+
+    async def attach(self, adapter: AdapterId, source: Path) -> None:
+        self._adapters[adapter] = (read_rows(source / WEIGHTS), read_spec(source).alpha / 32.0)
+
+    async def detach(self, adapter: AdapterId) -> None:
+        self._adapters.pop(adapter, None)
+
+    async def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        voice = self._voice(request)
+        seed = request.params.seed if request.params.seed is not None else int.from_bytes(os.urandom(7), "big")
+        self.running += request.n
+        open_samples = {request.first_index + place: list(request.prompt) for place in range(request.n)}
+        scores = self._score(request, voice)
+        try:
+            while open_samples:
+                for index, tokens in list(open_samples.items()):
+                    event = self._speak(request, voice, seed, index, tokens)
+                    yield Sampled(index, *event[:3], event[3], scores)
+                    scores = None
+                    if event[3]:
+                        del open_samples[index]
+                        self.running -= 1
+                await asyncio.sleep(0)
+        finally:
+            self.running -= len(open_samples)
+
+    def _voice(self, request: SampleRequest) -> _Voice:
+        if request.adapter and request.adapter not in self._adapters:
+            raise NotFound(f"The sampler has no adapter {request.adapter}", hint="Attach it first.")
+        if not request.prompt or not all(0 <= token < self._vocab for token in request.prompt):
+            raise BadInput(f"A prompt needs token ids in 0..{self._vocab - 1}", hint="Use the model's tokenizer.")
+        if len(request.prompt) >= self._context or request.params.max_tokens < 1 or request.n < 1:
+            raise BadInput("The prompt is too long, or max_tokens or n is below 1", hint="Correct them.")
+        return self._adapters[request.adapter] if request.adapter else (_EMPTY, 1.0)
+
+    def _speak(
+        self, request: SampleRequest, voice: _Voice, seed: int, index: int, tokens: list[int]
+    ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[TopLogprobs, ...], StopReason | None]:
+        params = request.params
+        found = logprobs(tokens, *voice, self._vocab)
+        if params.temperature not in (0, 1):
+            found = log_softmax([value / params.temperature for value in found])
+        made = len(tokens) - len(request.prompt)
+        token = _draw(found, params, _uniform(seed, index, made))
+        tokens.append(token)
+        likely = (_top(found, request.top_logprobs),) if request.top_logprobs else ()
+        full = made + 1 >= params.max_tokens or len(tokens) >= self._context
+        reason = "stop" if token in params.stop_tokens else "length" if full else None
+        return (token,), (found[token],), likely, reason
+
+    def _score(self, request: SampleRequest, voice: _Voice) -> PromptScores | None:
+        if not (request.prompt_logprobs or request.top_prompt_logprobs):
+            return None
+        prompt = request.prompt
+        found = [logprobs(prompt[:place], *voice, self._vocab) for place in range(1, len(prompt))]
+        chosen = tuple(row[token] for row, token in zip(found, prompt[1:], strict=True))
+        likely = tuple(_top(row, request.top_prompt_logprobs) for row in found)
+        return PromptScores((None, *chosen), (None, *likely) if request.top_prompt_logprobs else ())
+
+
+def _draw(found: list[float], params: SamplingParams, point: float) -> int:
+    order = sorted(range(len(found)), key=lambda token: -found[token])
+    if params.temperature == 0:
+        return order[0]
+    kept = order[: params.top_k] if params.top_k > 0 else order
+    masses = [math.exp(found[token]) for token in kept]
+    sums = list(itertools.accumulate(masses))
+    if params.top_p < 1:
+        count = 1 + sum(total < params.top_p * sums[-1] for total in sums[:-1])
+        kept, sums = kept[:count], sums[:count]
+    return next((token for token, total in zip(kept, sums, strict=True) if point * sums[-1] < total), kept[-1])
+
+
+def _top(found: list[float], k: int) -> TopLogprobs:
+    order = sorted(range(len(found)), key=lambda token: -found[token])[:k]
+    return tuple((token, found[token]) for token in order)
+
+
+def _uniform(seed: int, index: int, step: int) -> float:
+    digest = hashlib.blake2b(f"{seed}:{index}:{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64

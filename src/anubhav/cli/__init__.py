@@ -1,0 +1,28 @@
+"""The command line. Commands load what they need when they run, so `anubhav --help` answers at once."""
+
+import click
+
+from anubhav.cli.demo import demo
+from anubhav.cli.failures import Group
+from anubhav.cli.feedback import feedback
+from anubhav.cli.keys import key
+from anubhav.cli.laps import lap
+from anubhav.cli.models import models
+from anubhav.cli.releases import releases, rollback
+from anubhav.cli.serve import serve
+from anubhav.cli.status import status
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="anubhav")
+def main() -> None:
+    """A small model that learns from being used.
+
+    Begin with `anubhav demo`, or with `anubhav serve` and any OpenAI or Tinker client.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the gate, 4 server not reachable, 130 interrupted.
+    """
+
+
+for command in (serve, demo, lap, releases, rollback, status, feedback, models, key):
+    main.add_command(command)

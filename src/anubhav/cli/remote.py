@@ -1,0 +1,77 @@
+"""A running server, as the commands that need one see it: JSON in, JSON out, every failure a typed error."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from anubhav.cli.failures import ServerRefused, Unreachable
+from anubhav.settings import DEFAULT_URL, default_data_dir, find_key
+
+
+class Remote:
+    def __init__(self, url: str, key: str, *, timeout: float = 60.0) -> None:
+        # Imported here: `anubhav --help` needs no HTTP client.
+        import httpx2
+
+        self.url = url.rstrip("/")
+        self.key = key
+        # No proxy and no .netrc: the key goes to this address and nowhere else.
+        self._client = httpx2.Client(
+            base_url=self.url, headers={"x-api-key": key}, timeout=timeout, trust_env=False, follow_redirects=False
+        )
+        self._refusals = (httpx2.HTTPError, httpx2.InvalidURL)
+
+    def get(self, path: str, **query: str | int) -> Any:
+        return self._call("GET", path, params=query)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._call("POST", path, json=body)
+
+    def _call(self, method: str, path: str, **content: Any) -> Any:
+        """Raises Unreachable when nobody answers, ServerRefused with the server's own words."""
+        try:
+            response = self._client.request(method, path, **content)
+        except self._refusals as problem:
+            raise Unreachable(
+                f"No Anubhav server answers at {self.url} ({type(problem).__name__})",
+                hint="Start one with: anubhav serve    or name another with --url or ANUBHAV_BASE_URL.",
+            ) from problem
+        try:
+            answer: Any = response.json()
+        except ValueError:
+            answer = None
+        if response.is_success:
+            return answer
+        raise _refusal(response.status_code, answer, path)
+
+
+def _refusal(status: int, answer: Any, path: str) -> ServerRefused:
+    known = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
+    error: dict[str, Any] = known.get("error") or {}
+    message = str(error.get("message") or f"The server answered {status} to {path}")
+    hint = str(error.get("hint") or "")
+    if status == 401:
+        hint = "Set ANUBHAV_API_KEY, or name the server's data folder with --data-dir."
+    return ServerRefused(
+        message.removesuffix(hint).rstrip(" ."), hint=f"{hint} (request {known.get('request_id', 'unknown')})".strip()
+    )
+
+
+def takes_remote(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --url and --data-dir to a command and hands it a Remote first."""
+
+    @click.option("--url", envvar="ANUBHAV_BASE_URL", default=DEFAULT_URL, show_default=True, help="Where it runs.")
+    @click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_data_dir,
+        help="The server's data folder, for its API key; ANUBHAV_API_KEY goes before it.",
+    )
+    @functools.wraps(command)
+    def with_remote(*args: Any, url: str, data_dir: Path, **options: Any) -> Any:
+        return command(Remote(url, find_key(data_dir) or ""), *args, **options)
+
+    return with_remote

@@ -1,0 +1,79 @@
+"""`anubhav serve`: the whole house on one port."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from anubhav.cli.models import takes_models_dir
+from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir
+
+if TYPE_CHECKING:
+    from anubhav.app import Ready
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [value.partition("=") for value in values]
+    if wrong := [served for served, mark, name in pairs if not (served and mark and name)]:
+        raise click.BadParameter(f"{wrong[0]!r} is not SERVED=NAME, such as Qwen/Qwen3-8B={DEFAULT_MODEL}")
+    return tuple((served, name) for served, _, name in pairs)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Another address needs ANUBHAV_API_KEY.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir)
+@takes_models_dir
+@click.option("--model", "models", multiple=True, default=(DEFAULT_MODEL,), show_default=True, metavar="NAME")
+@click.option("--alias", "aliases", multiple=True, callback=_pairs, metavar="SERVED=NAME", help="Serve under a name.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
+def serve(
+    *,
+    host: str,
+    port: int,
+    data_dir: Path,
+    models_dir: Path,
+    models: tuple[str, ...],
+    aliases: tuple[tuple[str, str], ...],
+    verbose: bool,
+) -> None:
+    """Serve the Tinker, OpenAI and feedback APIs and the status page on one port.
+
+    NAME is a catalogue name, hf:<organisation>/<name>, or a model folder; a catalogue model is fetched if it is not
+    here. ANUBHAV_API_KEY chooses the API key; otherwise one is made and kept in the data folder.
+    Stop with Ctrl+C or SIGTERM: what runs is finished first, for up to 30 seconds; a second one stops at once.
+    """
+    settings = Settings(
+        data_dir=data_dir.expanduser().absolute(),
+        models_dir=models_dir.expanduser().absolute(),
+        host=host,
+        port=port,
+        models=models,
+        aliases=aliases,
+        api_key=os.environ.get("ANUBHAV_API_KEY"),
+    )
+    from anubhav.app import serve as run
+    from anubhav.telemetry.logs import configure
+
+    configure(verbose=verbose)
+    run(settings, report=click.echo, announce=_announce)
+
+
+def _announce(ready: "Ready") -> None:
+    click.echo(f"""
+Anubhav is ready: {", ".join(ready.models)}
+
+  Status page   {ready.sign_in}   (opens once)
+  API key       {ready.key or "as set in ANUBHAV_API_KEY"}
+  Data          {ready.data_dir}
+
+Any OpenAI client:
+  export OPENAI_BASE_URL={ready.url}/v1 OPENAI_API_KEY={ready.key or "$ANUBHAV_API_KEY"}
+The Tinker SDK:
+  export TINKER_BASE_URL={ready.url} TINKER_API_KEY={ready.key or "$ANUBHAV_API_KEY"}
+Ask, judge, learn:
+  curl {ready.url}/v1/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
+    -H "Content-Type: application/json" -d '{{"model":"default","messages":[{{"role":"user","content":"Hi!"}}]}}'
+  anubhav feedback ep_… --correct "Hello!"   and then   anubhav lap
+""")

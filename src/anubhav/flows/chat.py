@@ -1,0 +1,104 @@
+"""Chat: messages → tokens → a voice fixed for this reply → text, and an episode before the last word is given."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from anubhav.errors import BadInput
+from anubhav.flows.house import House
+from anubhav.serving.streams import Piece, speak
+from anubhav.serving.voices import Voice
+from anubhav.types.chat import Message
+from anubhav.types.experience import Choice, Episode
+from anubhav.types.ids import new_id
+from anubhav.types.sampling import SampleRequest, SamplingParams
+
+_USUAL_TOKENS = 1024
+"""When the client does not say how much it wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    model: str
+    messages: tuple[Message, ...]
+    n: int = 1
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_k: int = -1
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply under way. `pieces` is read once; its episode is recorded just before it ends."""
+
+    id: str
+    voice: Voice
+    prompt_tokens: tuple[int, ...]
+    pieces: AsyncGenerator[Piece]
+
+
+async def begin(house: House, tenant: str, question: Question) -> Reply:
+    """Raises NotFound for an unknown model and BadInput for a prompt that does not fit, before anything is sampled."""
+    voice = await house.voices.resolve(tenant, question.model)
+    renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
+    prompt = renderer.render(question.messages)
+    room = model.context_length - len(prompt)
+    if room < 1:
+        raise BadInput(
+            f"The conversation has {len(prompt)} tokens and {voice.base_model} reads {model.context_length}",
+            hint="Leave out some of the older messages.",
+        )
+    params = SamplingParams(
+        min(question.max_tokens or _USUAL_TOKENS, room),
+        question.temperature,
+        question.top_k,
+        question.top_p,
+        question.seed,
+        renderer.stop_tokens,
+    )
+    request = SampleRequest(prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs)
+    stream = speak(house.voices, voice, request, renderer, question.stop)
+    name = new_id("ep")
+    return Reply(name, voice, prompt, _recorded(house, tenant, name, question, voice, prompt, stream))
+
+
+async def _recorded(
+    house: House,
+    tenant: str,
+    name: str,
+    question: Question,
+    voice: Voice,
+    prompt: tuple[int, ...],
+    stream: AsyncGenerator[Piece],
+) -> AsyncGenerator[Piece]:
+    """Every piece as it comes; the one that ends the last choice only after the episode is safe."""
+    started = time.time()
+    heard: list[list[Piece]] = [[] for _ in range(question.n)]
+    left = question.n
+    async with aclosing(stream) as pieces:
+        async for piece in pieces:
+            heard[piece.index].append(piece)
+            left -= piece.stop_reason is not None
+            if not left:
+                choices = tuple(map(_choice, heard))
+                episode = Episode(
+                    name, tenant, voice.name, voice.base_model, voice.adapter, question.messages, prompt, choices,
+                    question.temperature, started, time.time() - started, question.session,
+                )  # fmt: skip
+                await house.recorder.record(episode)
+            yield piece
+
+
+def _choice(pieces: list[Piece]) -> Choice:
+    return Choice(
+        tuple(token for piece in pieces for token in piece.tokens),
+        tuple(logprob for piece in pieces for logprob in piece.logprobs),
+        "".join(piece.text for piece in pieces),
+        pieces[-1].stop_reason or "length",
+    )

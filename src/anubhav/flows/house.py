@@ -1,0 +1,30 @@
+"""The house: every room, made and joined once in `app.py`, handed to the faces and the flows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anubhav.episodes.recorder import Recorder
+from anubhav.gates.probes import ProbeShelf
+from anubhav.releases.laps import LapBook
+from anubhav.releases.register import Register
+from anubhav.rendering.renderer import Renderer
+from anubhav.rewards.baseline import Baselines
+from anubhav.serving.sessions import SamplingSessions
+from anubhav.serving.voices import Voices
+from anubhav.training.desk import Desk
+from anubhav.types.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    models: Mapping[str, Model]
+    """By served name; the first is what aliases start from."""
+    renderers: Mapping[str, Renderer]
+    desk: Desk
+    voices: Voices
+    sampling: SamplingSessions
+    recorder: Recorder
+    baselines: Baselines
+    register: Register
+    laps: LapBook
+    probes: ProbeShelf

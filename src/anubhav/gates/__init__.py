@@ -1,0 +1,1 @@
+"""The gates room: sealed probes, paired statistics, a verdict with its evidence. It never promotes."""

@@ -1,0 +1,1 @@
+"""The faces: translation between wires and the words of `types`, and nothing else."""

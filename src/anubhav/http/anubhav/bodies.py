@@ -1,0 +1,69 @@
+"""What the Anubhav API takes: strict types and bounded sizes, so that what is wrong is refused before anything runs."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Feedback(Body):
+    target: Id
+    """A reply's id (`ep_…`), or `ep_…:2` for its third choice."""
+    kind: Literal["thumb", "rating", "correction", "comparison", "outcome"]
+    value: bool | int | Score | Annotated[str, StringConstraints(max_length=200)] | None = None
+    """thumb: true or false, 1 or 0, up or down. rating and outcome: 0 to 1. comparison: the reply that lost."""
+    text: Annotated[str, StringConstraints(max_length=32_000)] | None = None
+    rater: Id | None = None
+    id: Id | None = None
+    """The client's own id: sent again, it counts once."""
+
+
+FeedbackBatch = Annotated[list[Feedback], Field(min_length=1, max_length=1000)]
+
+
+class Message(Body):
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class Probe(Body):
+    suite: Annotated[str, StringConstraints(pattern=r"^(target|guard)[a-z0-9-]{0,60}$")]
+    check: Literal["exact", "contains", "likelihood"]
+    question: Text | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=100)] | None = None
+    expected: Text
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "Probe":
+        if (self.question is None) == (self.messages is None):
+            raise ValueError("give either question or messages")
+        return self
+
+
+class Probes(Body):
+    alias: Name = "default"
+    probes: Annotated[list[Probe], Field(min_length=1, max_length=500)]
+
+
+class Lap(Body):
+    alias: Name = "default"
+
+
+class Rollback(Body):
+    alias: Name = "default"
+    why: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    who: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+class Key(Body):
+    tenant: Name
+    note: Annotated[str, StringConstraints(max_length=200)] = ""
+    operator: bool = False

@@ -1,0 +1,24 @@
+"""The faces of the house under one roof."""
+
+from fastapi import FastAPI
+
+from anubhav.flows.house import House
+from anubhav.http import errors
+from anubhav.http.anubhav.routes import router as anubhav_router
+from anubhav.http.auth import Keyring
+from anubhav.http.door import Door
+from anubhav.http.openai.routes import router as openai_router
+from anubhav.http.tinker.routes import hub_router
+from anubhav.http.tinker.routes import router as tinker_router
+
+
+def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) -> FastAPI:
+    """`hosts`: the Host names to answer to, LOOPBACK when bound to this machine alone, None for any."""
+    app = FastAPI(title="Anubhav", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.house = house
+    app.state.keyring = keyring
+    errors.install(app)
+    for router in (anubhav_router, openai_router, tinker_router, hub_router):
+        app.include_router(router)
+    app.add_middleware(Door, keyring=keyring, hosts=hosts)
+    return app

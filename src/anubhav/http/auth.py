@@ -1,0 +1,61 @@
+"""One resolver for every face: an API key in X-API-Key or Authorization: Bearer, or the pages' cookie.
+
+Everything is denied by default; what needs no key is listed in `is_public`.
+"""
+
+import re
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.datastructures import Headers
+
+from anubhav.errors import NotAllowed, NotAuthenticated
+from anubhav.flows.keyring import Keyring
+from anubhav.types.models import Principal
+
+__all__ = ["COOKIE", "Keyring", "identify", "is_public", "principal"]
+
+COOKIE = "anubhav"
+_HEALTH = frozenset({"/healthz", "/api/v1/healthz"})
+_HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
+"""Tokenizer files, as a model hub serves them: its clients send no key of ours."""
+_PAGES = re.compile(r"/|/favicon\.ico|/static/.+")
+"""The page itself turns to its sign-in text when there is no principal."""
+
+
+def is_public(method: str, path: str) -> bool:
+    return method in ("GET", "HEAD") and (path in _HEALTH or bool(_HUB.fullmatch(path) or _PAGES.fullmatch(path)))
+
+
+async def identify(keyring: Keyring, method: str, headers: Headers) -> Principal | None:
+    """None when the request names nobody; raises NotAuthenticated when it names somebody unknown."""
+    if key := headers.get("x-api-key"):
+        return await keyring.check(key.strip())
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key:
+        return await keyring.check(key.strip())
+    if ticket := _ticket(headers.get("cookie", "")):
+        if method not in ("GET", "HEAD") and urlsplit(headers.get("origin", "")).netloc != headers.get("host"):
+            # SameSite does not tell ports of one host apart, so another local page could post with our cookie.
+            raise NotAllowed("A page from elsewhere tried to act for you", hint="Use the page of this server.")
+        return keyring.check_ticket(ticket)
+    return None
+
+
+def principal(request: Request) -> Principal:
+    """The dependency of every route that acts for somebody."""
+    found: Principal | None = getattr(request.state, "principal", None)
+    if found is None:
+        raise NotAuthenticated(
+            "This needs an API key", hint="Send `X-API-Key: tml-…` or `Authorization: Bearer tml-…`."
+        )
+    return found
+
+
+def _ticket(cookies: str) -> str:
+    try:
+        found = SimpleCookie(cookies).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""

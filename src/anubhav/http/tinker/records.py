@@ -1,0 +1,104 @@
+"""What lies here, over Tinker's wire: training runs and checkpoints, to list, to look at, to delete."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from anubhav.flows.house import House
+from anubhav.http.auth import principal
+from anubhav.http.tinker import bodies
+from anubhav.http.tinker.training import house_of
+from anubhav.training.desk import RunInfo
+from anubhav.types.checkpoints import Checkpoint
+from anubhav.types.ids import RunId
+from anubhav.types.models import Principal
+
+router = APIRouter(prefix="/api/v1")
+Limit = Query(default=20, ge=0, le=1000)
+Offset = Query(default=0, ge=0)
+_TYPES = {"weights": "training", "sampler_weights": "sampler"}
+
+
+@router.get("/training_runs")
+async def list_runs(
+    limit: int = Limit, offset: int = Offset, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    runs = await house.desk.runs(who.tenant)
+    shown = [_run(run) for run in runs[offset : offset + limit]]
+    return {"training_runs": shown, "cursor": {"offset": offset, "limit": limit, "total_count": len(runs)}}
+
+
+@router.get("/training_runs/{run}")
+async def get_run(run: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
+    found = await house.desk.run(who.tenant, RunId(run))
+    checkpoints = await house.desk.checkpoints.list(who.tenant, found.id)
+    newest = {_TYPES[one.path.kind]: _checkpoint(one) for one in sorted(checkpoints, key=lambda one: one.created_at)}
+    return _run(found) | {"last_checkpoint": newest.get("training"), "last_sampler_checkpoint": newest.get("sampler")}
+
+
+@router.get("/training_runs/{run}/checkpoints")
+async def list_run_checkpoints(
+    run: str, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    found = await house.desk.run(who.tenant, RunId(run))
+    return {"checkpoints": [_checkpoint(one) for one in await house.desk.checkpoints.list(who.tenant, found.id)]}
+
+
+@router.delete("/training_runs/{run}/checkpoints/{kind}/{name}")
+async def delete_checkpoint(
+    run: str, kind: str, name: str, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> Response:
+    await house.desk.checkpoints.delete(who.tenant, f"tinker://{run}/{kind}/{name}")
+    return Response(status_code=204)
+
+
+@router.get("/checkpoints")
+async def list_checkpoints(
+    limit: int = Limit, offset: int = Offset, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    found = await house.desk.checkpoints.list(who.tenant, None)
+    shown = [_checkpoint(one) for one in found[offset : offset + limit]]
+    return {"checkpoints": shown, "cursor": {"offset": offset, "limit": limit, "total_count": len(found)}}
+
+
+@router.post("/weights_info")
+async def weights_info(
+    body: bodies.WeightsInfo, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    found = await house.desk.checkpoints.find(who.tenant, body.tinker_path)
+    return {
+        "base_model": found.base_model,
+        "is_lora": True,
+        "lora_rank": found.spec.rank,
+        "train_unembed": found.spec.train_unembed,
+        "train_mlp": found.spec.train_mlp,
+        "train_attn": found.spec.train_attn,
+    }
+
+
+def _run(run: RunInfo) -> dict[str, Any]:
+    return {
+        "training_run_id": run.id,
+        "base_model": run.base_model,
+        "model_owner": run.tenant,
+        "is_lora": True,
+        "lora_rank": run.spec.rank,
+        "last_request_time": _time(run.used_at),
+        "user_metadata": dict(run.metadata),
+    }
+
+
+def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "checkpoint_id": f"{checkpoint.path.kind}/{checkpoint.path.name}",
+        "checkpoint_type": _TYPES[checkpoint.path.kind],
+        "time": _time(checkpoint.created_at),
+        "tinker_path": str(checkpoint.path),
+        "size_bytes": checkpoint.size_bytes,
+        "public": checkpoint.public,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,18 @@
+"""Imitation: cross entropy on what should have been said, the mean over its tokens, the mean over the batch."""
+
+from collections.abc import Sequence
+
+from anubhav.types.arrays import floats, ints
+from anubhav.types.training import Datum
+
+
+def imitate(prompt: Sequence[int], answer: Sequence[int], weight: float = 1.0) -> Datum:
+    """A datum whose weights sum to `weight`, all on the answer (its end-of-turn token included)."""
+    full = (*prompt, *answer)
+    weights = [0.0] * (len(prompt) - 1) + [weight / len(answer)] * len(answer)
+    return Datum(full[:-1], {"target_tokens": ints(full[1:]), "weights": floats(weights)})
+
+
+def batch(examples: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Datum]:
+    """(prompt, answer) pairs whose summed loss is the mean over examples, so the learning rate fits any number."""
+    return [imitate(prompt, answer, 1.0 / len(examples)) for prompt, answer in examples]

@@ -1,0 +1,54 @@
+"""Preference by DPO (arXiv:2305.18290), as two forward passes and one weighted cross-entropy backward.
+
+L = −log σ(d), d = β [(log p_c − log r_c) − (log p_r − log r_r)] with p the policy, r the reference, c the chosen and r
+the rejected answer. ∂L/∂log p_c = −β σ(−d) and ∂L/∂log p_r = +β σ(−d), which are cross-entropy weights with the sign
+turned, the same for every token of an answer.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anubhav.types.arrays import floats, ints
+from anubhav.types.training import Datum
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+
+def both(pairs: Sequence[Pair]) -> list[Datum]:
+    """Chosen and rejected in turn, with no weight: what a forward pass scores."""
+    return [_datum(pair.prompt, answer, 0.0) for pair in pairs for answer in (pair.chosen, pair.rejected)]
+
+
+def answer_logprob(datum_logprobs: Sequence[float], answer: Sequence[int]) -> float:
+    """Log p(answer | prompt) from a forward pass over both."""
+    return sum(datum_logprobs[len(datum_logprobs) - len(answer) :])
+
+
+def strengths(policy: Sequence[float], reference: Sequence[float], beta: float) -> list[float]:
+    """β σ(−d) per pair, from the answers' log-probabilities, chosen and rejected in turn."""
+    found: list[float] = []
+    for place in range(0, len(policy), 2):
+        gained = [policy[place + side] - reference[place + side] for side in (0, 1)]
+        found.append(beta / (1.0 + math.exp(min(700.0, beta * (gained[0] - gained[1])))))
+    return found
+
+
+def weigh(pairs: Sequence[Pair], strength: Sequence[float]) -> list[Datum]:
+    """The cross-entropy data whose gradient is that of the mean DPO loss."""
+    return [
+        _datum(pair.prompt, answer, sign * force / len(pairs))
+        for pair, force in zip(pairs, strength, strict=True)
+        for answer, sign in ((pair.chosen, 1.0), (pair.rejected, -1.0))
+    ]
+
+
+def _datum(prompt: Sequence[int], answer: Sequence[int], weight: float) -> Datum:
+    full = (*prompt, *answer)
+    weights = [0.0] * (len(prompt) - 1) + [weight] * len(answer)
+    return Datum(full[:-1], {"target_tokens": ints(full[1:]), "weights": floats(weights)})

@@ -1,0 +1,150 @@
+"""Messages to tokens and back, for one model: its own tokenizer and chat template, and text that stays text.
+
+What a person writes never becomes a control token: `<|im_end|>` inside a message is eleven letters, not an end of turn.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from tokenizers import Tokenizer
+
+from anubhav.errors import BadInput
+from anubhav.rendering.template import ChatTemplate
+from anubhav.types.chat import Message
+
+_PRIVATE_USE = range(0xE000, 0xF900)
+
+
+class Renderer:
+    """Reads the files of a model folder once; after that it does no I/O."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises BadInput for a folder without a readable tokenizer or without an end-of-turn token."""
+        settings = _read_json(folder / "tokenizer_config.json")
+        names = {key: text for key, value in settings.items() if key.endswith("_token") and (text := _text(value))}
+        self._tokenizer = _load(folder / "tokenizer.json")
+        self._literal = _load(folder / "tokenizer.json")
+        self._literal.encode_special_tokens = True
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        self._control = {token.content: (index, token) for index, token in added if token.special}
+        self._control_ids = frozenset(index for index, _ in self._control.values())
+        self._names = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
+        self._template = ChatTemplate(source, names) if (source := _template_source(folder, settings)) else None
+        self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.stop_tokens = self._stop_tokens(folder, names)
+        self.template_hash = self._template.hash if self._template else ""
+
+    def render(self, messages: Sequence[Message], *, prompt: bool = True) -> tuple[int, ...]:
+        """The tokens of a conversation; `prompt` adds the opening of the assistant's turn.
+
+        Raises BadInput when the model has no chat template or its template refuses these messages.
+        """
+        if self._template is None:
+            raise BadInput(
+                "This model has no chat template: it completes text and was not taught to chat",
+                hint="Send plain text to /v1/completions, or use an instruct model.",
+            )
+        plain = [_fields(message) for message in messages]
+        if not any(self._holds_control(value) for fields in plain for value in fields.values()):
+            return self._ids(self._tokenizer, self._template.apply(plain, prompt=prompt))
+        mark = _unused_character(self._template.source, plain)
+        guarded = [{key: self._guard(value, mark) for key, value in fields.items()} for fields in plain]
+        return self._encode_guarded(self._template.apply(guarded, prompt=prompt), mark)
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The tokens of an assistant's reply as it would be sampled: the text and the token that ends the turn."""
+        return (*self.encode(text), self.stop_tokens[0])
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Plain text; names of control tokens in it are encoded letter by letter."""
+        return self._ids(self._literal if self._holds_control(text) else self._tokenizer, text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Control tokens are left out; bytes that are no UTF-8 become U+FFFD."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def is_control(self, token: int) -> bool:
+        return token in self._control_ids
+
+    def _holds_control(self, text: str) -> bool:
+        return self._names.search(text) is not None
+
+    def _guard(self, text: str, mark: str) -> str:
+        """Break every control token's name with `mark`, so that it can be told from those the template writes."""
+        return self._names.sub(lambda match: mark.join(match.group()), text)
+
+    def _encode_guarded(self, text: str, mark: str) -> tuple[int, ...]:
+        tokens: list[int] = []
+        at = 0
+        for match in self._names.finditer(text):
+            index, control = self._control[match.group()]
+            before = text[at : match.start()]
+            tokens += self._ids(self._literal, (before.rstrip() if control.lstrip else before).replace(mark, ""))
+            tokens.append(index)
+            at = match.end()
+            while control.rstrip and text[at : at + 1].isspace():
+                at += 1
+        return (*tokens, *self._ids(self._literal, text[at:].replace(mark, "")))
+
+    def _ids(self, tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _stop_tokens(self, folder: Path, names: Mapping[str, str]) -> tuple[int, ...]:
+        """The tokenizer's end token first, then what the model's own generation settings end with."""
+        found = [self._tokenizer.token_to_id(names["eos_token"])] if "eos_token" in names else []
+        for name in ("generation_config.json", "config.json"):
+            value = _read_json(folder / name).get("eos_token_id")
+            found += value if isinstance(value, list) else [value]
+        stops = tuple(dict.fromkeys(token for token in found if isinstance(token, int)))
+        if not stops:
+            raise BadInput(
+                "The model does not say which token ends a turn",
+                hint="Give its tokenizer_config.json an eos_token.",
+            )
+        return stops
+
+
+def _load(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise BadInput(
+            f"The model's tokenizer.json cannot be read: {str(error)[:200]}",
+            hint="Pull the model again, or convert its tokenizer to the Hugging Face fast format.",
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _text(value: Any) -> str | None:
+    """A special token is written as text or as {"content": text}."""
+    content = cast(dict[str, Any], value).get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+def _template_source(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    source: Any = settings.get("chat_template")
+    if isinstance(source, list):
+        return {entry["name"]: entry["template"] for entry in cast(list[dict[str, str]], source)}.get("default")
+    return source
+
+
+def _fields(message: Message) -> dict[str, str]:
+    fields = {"role": str(message.role), "content": message.content}
+    return fields if message.name is None else {**fields, "name": message.name}
+
+
+def _unused_character(template: str, messages: Sequence[Mapping[str, str]]) -> str:
+    used = set(template).union(*(value for fields in messages for value in fields.values()))
+    for point in _PRIVATE_USE:
+        if chr(point) not in used:
+            return chr(point)
+    raise BadInput("The messages use every private-use character there is", hint="Leave some of U+E000 to U+F8FF out.")

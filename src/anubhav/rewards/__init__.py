@@ -1,0 +1,1 @@
+"""The rewards room: feedback becomes numbers. It never trains the policy."""

@@ -1,0 +1,188 @@
+"""Tinker's sampling sessions, and the promises of samples asked for through them.
+
+Sample promises live in memory: after a restart they are gone and the SDK samples anew. The adapter is fixed when a
+sample is asked for, so one queued before an optimizer step sees the old weights.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from anubhav.errors import AnubhavError, BadInput, Broken, Busy, Gone, NotFound
+from anubhav.rendering.renderer import Renderer
+from anubhav.serving.streams import speak
+from anubhav.serving.voices import Voice, Voices
+from anubhav.store import samplers
+from anubhav.store.database import Database
+from anubhav.store.samplers import SamplerRow
+from anubhav.types.ids import new_id
+from anubhav.types.models import Model
+from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams, StopReason, TopLogprobs
+
+_KEPT_SECONDS = 600.0
+_OPEN = 4096
+"""Sample promises at a time; beyond it Busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A sample request as Tinker words it."""
+
+    prompt: tuple[int, ...]
+    n: int = 1
+    max_tokens: int | None = None
+    """None: up to the context."""
+    temperature: float = 1.0
+    top_k: int = -1
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] | tuple[int, ...] | None = None
+    """None: the model's own end of turn. Empty: nothing stops it."""
+    prompt_logprobs: bool = False
+    top_prompt_logprobs: int = 0
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    top: tuple[TopLogprobs, ...]
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOutcome:
+    samples: tuple[Sample, ...]
+    prompt: PromptScores | None
+
+
+@dataclass(slots=True)
+class _Promise:
+    tenant: str
+    task: "asyncio.Task[SampleOutcome]"
+    made_at: float = field(default_factory=time.monotonic)
+
+
+class SamplingSessions:
+    def __init__(
+        self, database: Database, voices: Voices, models: Mapping[str, Model], renderers: Mapping[str, Renderer]
+    ) -> None:
+        self._database, self._voices, self._models, self._renderers = database, voices, models, renderers
+        self._promises: dict[str, _Promise] = {}
+        self._asked: dict[tuple[str, int], str] = {}
+
+    async def open(
+        self, tenant: str, session: str, number: int, *, base_model: str | None = None, path: str | None = None
+    ) -> str:
+        """A sampling session on a base model or a checkpoint; the same (session, number) is the same one."""
+        voice = await self._voices.of_path(tenant, path) if path else await self._base(tenant, base_model)
+        sampler = f"{session}:sample:{number}"
+        row = SamplerRow(sampler, session, tenant, voice.base_model, voice.path)
+        if not await self._database.run(lambda c: samplers.add(c, row)):
+            raise NotFound(f"There is no session {session[:100]}", hint="Create a session first.")
+        return sampler
+
+    async def _base(self, tenant: str, base_model: str | None) -> Voice:
+        if base_model is None or base_model not in self._models:
+            raise NotFound(f"The model {str(base_model)[:200]!r} is not served here", hint=f"Use {list(self._models)}.")
+        return await self._voices.resolve(tenant, base_model)
+
+    async def find(self, tenant: str, sampler: str) -> SamplerRow:
+        row = await self._database.run(lambda c: samplers.find(c, sampler))
+        if row is None or row.tenant != tenant:
+            raise NotFound(f"There is no sampling session {sampler[:200]}", hint="Create one first.")
+        return row
+
+    async def submit(self, tenant: str, sampler: str, number: int, ask: Ask) -> str:
+        """The promise of these samples; the same (sampler, number) is the same promise."""
+        row = await self.find(tenant, sampler)
+        if known := self._asked.get((sampler, number)):
+            return known
+        voice = await (self._voices.of_path(tenant, row.path) if row.path else self._base(tenant, row.base_model))
+        request, stops = self._request(voice, ask)
+        self._forget_old()
+        if len(self._promises) >= _OPEN:
+            raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
+        promise = new_id("sp")
+        task = asyncio.create_task(self._run(voice, request, stops))
+        self._promises[promise] = _Promise(tenant, task)
+        self._asked[sampler, number] = promise
+        return promise
+
+    async def wait(self, tenant: str, promise: str, timeout: float) -> SampleOutcome | AnubhavError | None:  # noqa: ASYNC109 - a long poll
+        """None: not ready within so many seconds. Raises Gone for a promise this process does not hold."""
+        held = self._promises.get(promise)
+        if held is None or held.tenant != tenant:
+            raise Gone("This sample is no longer held", hint="Sample again.")
+        done, _ = await asyncio.wait([held.task], timeout=timeout)
+        if not done:
+            return None
+        if held.task.cancelled():
+            raise Gone("This sample was cancelled", hint="Sample again.")
+        problem = held.task.exception()
+        if problem is None:
+            return held.task.result()
+        if isinstance(problem, AnubhavError):
+            return problem
+        raise Broken("Sampling failed", hint="The log says why.") from problem
+
+    async def cancel(self, tenant: str, promise: str) -> None:
+        """Frees its slots. Unknown promises are no error."""
+        held = self._promises.get(promise)
+        if held and held.tenant == tenant:
+            held.task.cancel()
+
+    async def stop(self) -> None:
+        tasks = [held.task for held in self._promises.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget_old(self) -> None:
+        old = time.monotonic() - _KEPT_SECONDS
+        gone = {name for name, held in self._promises.items() if held.task.done() and held.made_at < old}
+        for name in gone:
+            del self._promises[name]
+        self._asked = {key: name for key, name in self._asked.items() if name not in gone}
+
+    def _request(self, voice: Voice, ask: Ask) -> tuple[SampleRequest, tuple[str, ...]]:
+        model = self._models[voice.base_model]
+        room = model.context_length - len(ask.prompt)
+        if not ask.prompt or room < 1:
+            raise BadInput(
+                f"The prompt has {len(ask.prompt)} tokens, outside 1..{model.context_length - 1}", hint="Shorten it."
+            )
+        if not all(0 <= token < model.vocab_size for token in ask.prompt):
+            raise BadInput(f"The prompt holds token ids outside 0..{model.vocab_size - 1}", hint="Use its tokenizer.")
+        stops = tuple(stop for stop in ask.stop or () if isinstance(stop, str))
+        ends = tuple(stop for stop in ask.stop or () if isinstance(stop, int))
+        if ask.stop is None:
+            ends = self._renderers[voice.base_model].stop_tokens
+        params = SamplingParams(
+            min(ask.max_tokens or room, room), ask.temperature, ask.top_k, ask.top_p, ask.seed, ends
+        )
+        request = SampleRequest(
+            ask.prompt, params, voice.adapter, ask.n, 0, ask.prompt_logprobs, ask.top_prompt_logprobs, ask.top_logprobs,
+            "rollout",
+        )  # fmt: skip
+        return request, stops
+
+    async def _run(self, voice: Voice, request: SampleRequest, stops: tuple[str, ...]) -> SampleOutcome:
+        tokens: list[list[int]] = [[] for _ in range(request.n)]
+        logprobs: list[list[float]] = [[] for _ in range(request.n)]
+        top: list[list[TopLogprobs]] = [[] for _ in range(request.n)]
+        reasons: list[StopReason] = ["length"] * request.n
+        prompt: PromptScores | None = None
+        renderer = self._renderers[voice.base_model]
+        async with aclosing(speak(self._voices, voice, request, renderer, stops)) as stream:
+            async for piece in stream:
+                tokens[piece.index].extend(piece.tokens)
+                logprobs[piece.index].extend(piece.logprobs)
+                top[piece.index].extend(piece.top)
+                reasons[piece.index] = piece.stop_reason or reasons[piece.index]
+                prompt = prompt or piece.prompt
+        rows = zip(tokens, logprobs, top, reasons, strict=True)
+        return SampleOutcome(tuple(Sample(tuple(t), tuple(lp), tuple(k), reason) for t, lp, k, reason in rows), prompt)

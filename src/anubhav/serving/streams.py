@@ -1,0 +1,88 @@
+"""Streams: the samples of a request as they grow, as tokens and as text, ended by stop strings where there are any."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from anubhav.rendering.renderer import Renderer
+from anubhav.rendering.stream import StopStrings, TextStream
+from anubhav.serving.voices import Voice, Voices
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some more of one sample."""
+
+    index: int
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    top: tuple[TopLogprobs, ...]
+    text: str
+    """Final text: never part of a stop string, never half a character."""
+    stop_reason: StopReason | None = None
+    prompt: PromptScores | None = None
+
+
+class _Ears:
+    """Turns the tokens of samples into text and notices the stop string that ends one."""
+
+    def __init__(self, renderer: Renderer, stops: Sequence[str]) -> None:
+        self._renderer, self._stops = renderer, stops
+        self._open: dict[int, tuple[TextStream, StopStrings]] = {}
+
+    def hear(self, event: Sampled) -> Piece:
+        fresh = (TextStream(self._renderer), StopStrings(self._stops))
+        stream, stops = self._open.setdefault(event.index, fresh)
+        text, matched = stops.push(stream.push(event.tokens))
+        if event.stop_reason and not matched:
+            rest, matched = stops.push(stream.flush())
+            text += rest if matched else rest + stops.flush()
+        reason = "stop" if matched else event.stop_reason
+        return Piece(event.index, event.tokens, event.logprobs, event.top, text, reason, event.prompt)
+
+
+async def speak(
+    voices: Voices, voice: Voice, request: SampleRequest, renderer: Renderer, stops: Sequence[str] = ()
+) -> AsyncGenerator[Piece]:
+    """All samples of the request, interleaved. A stop string ends its own sample at once; closing ends them all."""
+    pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
+    parts = _split(request) if stops else [request]
+    tasks = [asyncio.create_task(_pump(voices, voice, part, _Ears(renderer, stops), pieces)) for part in parts]
+    try:
+        for _ in parts:
+            while piece := await pieces.get():
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _split(request: SampleRequest) -> list[SampleRequest]:
+    """One request per sample, so that each can be closed by itself; their seeds stay those of the whole."""
+    return [
+        replace(
+            request, n=1, first_index=request.first_index + place, prompt_logprobs=request.prompt_logprobs and not place
+        )
+        for place in range(request.n)
+    ]
+
+
+async def _pump(
+    voices: Voices, voice: Voice, part: SampleRequest, ears: "_Ears", pieces: "asyncio.Queue[Piece | Exception | None]"
+) -> None:
+    """Put every piece, then None; or the problem that ended it."""
+    try:
+        async with aclosing(voices.sample(voice, part)) as stream:
+            async for event in stream:
+                piece = ears.hear(event)
+                pieces.put_nowait(piece)
+                if piece.stop_reason and event.stop_reason is None:
+                    break  # a stop string: nothing more of this sample is wanted
+        pieces.put_nowait(None)
+    except Exception as problem:  # noqa: BLE001 - raised again where the stream is read
+        pieces.put_nowait(problem)

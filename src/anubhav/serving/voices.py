@@ -1,0 +1,118 @@
+"""Voices: what a model name means at this moment. A reply keeps the voice it began with, whatever is released then.
+
+Adapters are loaded into the samplers when first asked for and let go when many newer ones were used since.
+"""
+
+import asyncio
+import re
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from anubhav.errors import NotFound
+from anubhav.ports import Sampler
+from anubhav.store import releases
+from anubhav.store.database import Database
+from anubhav.types.checkpoints import Checkpoint
+from anubhav.types.ids import AdapterId
+from anubhav.types.sampling import Sampled, SampleRequest
+
+_ATTACHED = 32
+"""Adapters kept ready per process, beyond those in use."""
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEFAULT = "default"
+
+
+class Shelf(Protocol):
+    """Where checkpoints are found and verified (training.checkpoints)."""
+
+    async def find(self, tenant: str, path: str) -> Checkpoint: ...
+
+    async def folder(self, checkpoint: Checkpoint) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    name: str
+    """The alias without its `@stable`, the base model, or the path: what episodes are filed under."""
+    base_model: str
+    adapter: AdapterId | None = None
+    path: str | None = None
+    folder: Path | None = None
+
+
+class Voices:
+    def __init__(self, database: Database, samplers: Mapping[str, Sampler], shelf: Shelf) -> None:
+        """`samplers` by base model, the first being the one that aliases start from."""
+        self._database, self._samplers, self._shelf = database, samplers, shelf
+        self._recent: OrderedDict[tuple[str, AdapterId], None] = OrderedDict()
+        self._in_use: Counter[tuple[str, AdapterId]] = Counter()
+        self._attaching = asyncio.Lock()
+
+    async def resolve(self, tenant: str, name: str) -> Voice:
+        """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
+
+        Raises NotFound, saying what there is.
+        """
+        if name in self._samplers:
+            return Voice(name, name)
+        if "tinker://" in name:
+            return await self.of_path(tenant, name.rpartition(";")[2], name)
+        return await self._of_alias(name)
+
+    async def of_path(self, tenant: str, path: str, name: str | None = None) -> Voice:
+        """The voice of a checkpoint of this tenant, or of a public one."""
+        checkpoint = await self._shelf.find(tenant, path)
+        if checkpoint.base_model not in self._samplers:
+            raise NotFound(
+                f"The base model {checkpoint.base_model} is not served now", hint="Start the server with it."
+            )
+        folder = await self._shelf.folder(checkpoint)
+        return Voice(name or path, checkpoint.base_model, checkpoint.adapter, str(checkpoint.path), folder)
+
+    async def _of_alias(self, name: str) -> Voice:
+        alias, at, step = name.partition("@")
+        release = await self._database.run(lambda c: releases.current(c, alias))
+        known = release is not None or alias == _DEFAULT or at
+        if not (known and step in ("", "stable") and _ALIAS.fullmatch(alias)):
+            raise NotFound(f"There is no model {name[:200]!r}", hint=f"Use one of: {', '.join(await self.names())}.")
+        if release is None or release.path is None:
+            return Voice(alias, next(iter(self._samplers)))
+        # A release belongs to the operator: whoever may use the alias may hear it.
+        owner = await self._database.run(lambda c: releases.owner(c, release.path or ""))
+        found = await self.of_path(owner, release.path)
+        return Voice(alias, found.base_model, found.adapter, found.path, found.folder)
+
+    async def names(self) -> list[str]:
+        """What can be asked for by everybody: base models, then aliases."""
+        aliases = await self._database.run(releases.aliases)
+        return [*self._samplers, *dict.fromkeys([_DEFAULT, *aliases])]
+
+    async def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        """Stream from the voice's base model; `request.adapter` must be the voice's. Closing it frees the slots."""
+        key = await self._attach(voice)
+        try:
+            async with aclosing(self._samplers[voice.base_model].sample(request)) as stream:
+                async for event in stream:
+                    yield event
+        finally:
+            if key:
+                self._in_use[key] -= 1
+
+    async def _attach(self, voice: Voice) -> tuple[str, AdapterId] | None:
+        if voice.adapter is None or voice.folder is None:
+            return None
+        key = (voice.base_model, voice.adapter)
+        async with self._attaching:
+            if key not in self._recent:
+                await self._samplers[voice.base_model].attach(voice.adapter, voice.folder)
+            self._recent[key] = None
+            self._recent.move_to_end(key)
+            self._in_use[key] += 1
+            for old in [old for old in self._recent if not self._in_use[old]][: max(0, len(self._recent) - _ATTACHED)]:
+                del self._recent[old]
+                await self._samplers[old[0]].detach(old[1])
+        return key

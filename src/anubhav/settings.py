@@ -1,0 +1,65 @@
+"""What a server is started with: read once, checked once, never changed while it runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from anubhav.errors import BadInput
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_URL = "http://127.0.0.1:8000"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    data_dir: Path
+    models_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 takes any free port."""
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    """Catalogue names, `hf:<org>/<name>` or folders; the first is what `default` starts from."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """(served name, model name) pairs."""
+    api_key: str | None = None
+    """The operator's key when it was chosen by hand; otherwise one is made and kept in the data folder."""
+
+    def __post_init__(self) -> None:
+        if not self.local and not self.api_key:
+            raise BadInput(
+                f"Serving on {self.host} lets other machines in, so the API key must be one you chose",
+                hint="Set ANUBHAV_API_KEY to tml- and at least 24 random characters, or leave --host out.",
+            )
+
+    @property
+    def local(self) -> bool:
+        """Only this machine can reach the server."""
+        return self.host in _LOOPBACK
+
+
+def default_data_dir() -> Path:
+    if chosen := os.environ.get("ANUBHAV_DATA_DIR"):
+        return Path(chosen)
+    return platformdirs.user_data_path("anubhav", appauthor=False)
+
+
+def default_models_dir() -> Path:
+    """Shared by all data folders, so that a model is pulled once."""
+    return default_data_dir() / "models"
+
+
+def key_file(data_dir: Path) -> Path:
+    return data_dir / "api-key"
+
+
+def find_key(data_dir: Path) -> str | None:
+    """The key a command on this machine should use: ANUBHAV_API_KEY, else the one the server keeps."""
+    if preset := os.environ.get("ANUBHAV_API_KEY"):
+        return preset
+    try:
+        return key_file(data_dir).read_text(encoding="ascii").strip()
+    except (FileNotFoundError, PermissionError):
+        return None

@@ -1,0 +1,146 @@
+"""Rows of experience: episodes, feedback, probes, laps, and how far each stage has read."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+
+import msgspec
+
+from anubhav.types.experience import Episode, Feedback, Lap, Probe
+
+
+def add_episode(connection: sqlite3.Connection, episode: Episode) -> None:
+    connection.execute(
+        "INSERT INTO episodes (id, tenant, alias, session, body, created_at) VALUES (?,?,?,?,?,?)",
+        (episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at),
+    )
+
+
+def find_episode(connection: sqlite3.Connection, episode: str) -> Episode | None:
+    row = connection.execute("SELECT seq, body FROM episodes WHERE id = ?", (episode,)).fetchone()
+    return _episode(row) if row else None
+
+
+def recent_episodes(connection: sqlite3.Connection, tenant: str | None, limit: int) -> list[Episode]:
+    """Newest first; every tenant's when `tenant` is None."""
+    rows = connection.execute(
+        "SELECT seq, body FROM episodes WHERE tenant = coalesce(?, tenant) ORDER BY seq DESC LIMIT ?", (tenant, limit)
+    )
+    return [_episode(row) for row in rows]
+
+
+def add_feedback(connection: sqlite3.Connection, feedback: Feedback, alias: str, digest: str) -> None:
+    connection.execute(
+        "INSERT INTO feedback (id, tenant, episode, alias, kind, body, digest, created_at) VALUES (?,?,?,?,?,?,?,?)",
+        (
+            feedback.id, feedback.tenant, feedback.episode, alias, feedback.kind, _pack(feedback), digest,
+            feedback.created_at,
+        ),
+    )  # fmt: skip
+
+
+def find_feedback(connection: sqlite3.Connection, tenant: str, feedback: str) -> tuple[Feedback, str] | None:
+    """The feedback and the digest of what was sent."""
+    row = connection.execute("SELECT * FROM feedback WHERE tenant = ? AND id = ?", (tenant, feedback)).fetchone()
+    return (_feedback(row), row["digest"]) if row else None
+
+
+def feedback_after(connection: sqlite3.Connection, alias: str, position: int, limit: int) -> list[Feedback]:
+    """In order of arrival."""
+    rows = connection.execute(
+        "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? ORDER BY seq LIMIT ?", (alias, position, limit)
+    )
+    return [_feedback(row) for row in rows]
+
+
+def feedback_before(connection: sqlite3.Connection, alias: str, position: int, limit: int) -> list[Feedback]:
+    """What was read already, newest first."""
+    rows = connection.execute(
+        "SELECT seq, body FROM feedback WHERE alias = ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+        (alias, position, limit),
+    )
+    return [_feedback(row) for row in rows]
+
+
+def feedback_of(connection: sqlite3.Connection, episode: str) -> list[Feedback]:
+    rows = connection.execute("SELECT seq, body FROM feedback WHERE episode = ? ORDER BY seq", (episode,))
+    return [_feedback(row) for row in rows]
+
+
+def position(connection: sqlite3.Connection, stage: str, alias: str) -> int:
+    """How far `stage` has read; 0 at first."""
+    row = connection.execute("SELECT position FROM cursors WHERE stage = ? AND alias = ?", (stage, alias)).fetchone()
+    return row["position"] if row else 0
+
+
+def advance(connection: sqlite3.Connection, stage: str, alias: str, to: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO cursors (stage, alias, position) VALUES (?,?,?)", (stage, alias, to))
+
+
+def add_probe(connection: sqlite3.Connection, probe: Probe, now: float) -> None:
+    """Adding the same id again replaces it."""
+    connection.execute(
+        "INSERT OR REPLACE INTO probes (id, alias, suite, body, created_at) VALUES (?,?,?,?,?)",
+        (probe.id, probe.alias, probe.suite, _pack(probe), now),
+    )
+
+
+def probes_of(connection: sqlite3.Connection, alias: str) -> list[Probe]:
+    rows = connection.execute("SELECT body FROM probes WHERE alias = ? ORDER BY created_at, id", (alias,))
+    return [msgspec.msgpack.decode(row["body"], type=Probe) for row in rows]
+
+
+def put_lap(connection: sqlite3.Connection, lap: Lap, evidence: str | None = None) -> None:
+    """Insert the lap, or bring it up to date; evidence that stands is kept unless new is given."""
+    connection.execute(
+        "INSERT INTO laps (id, alias, state, phase, report, evidence, started_at, finished_at) VALUES (?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, phase = excluded.phase, report = excluded.report,"
+        " evidence = coalesce(excluded.evidence, evidence), finished_at = excluded.finished_at",
+        (
+            lap.id, lap.alias, lap.state, lap.phase, msgspec.json.encode(lap.report).decode(), evidence, lap.started_at,
+            lap.finished_at,
+        ),
+    )  # fmt: skip
+
+
+def find_lap(connection: sqlite3.Connection, lap: str) -> tuple[Lap, str | None] | None:
+    """The lap and its evidence, JSON."""
+    row = connection.execute("SELECT * FROM laps WHERE id = ?", (lap,)).fetchone()
+    return (_lap(row), row["evidence"]) if row else None
+
+
+def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int) -> list[Lap]:
+    """Newest first."""
+    rows = connection.execute(
+        "SELECT * FROM laps WHERE alias = coalesce(?, alias) ORDER BY seq DESC LIMIT ?", (alias, limit)
+    )
+    return [_lap(row) for row in rows]
+
+
+def running_laps(connection: sqlite3.Connection) -> Iterator[Lap]:
+    rows = connection.execute("SELECT * FROM laps WHERE state = 'running'").fetchall()
+    return (_lap(row) for row in rows)
+
+
+def _pack(value: object) -> bytes:
+    return msgspec.msgpack.encode(value)
+
+
+def _episode(row: sqlite3.Row) -> Episode:
+    return replace(msgspec.msgpack.decode(row["body"], type=Episode), seq=row["seq"])
+
+
+def _feedback(row: sqlite3.Row) -> Feedback:
+    return replace(msgspec.msgpack.decode(row["body"], type=Feedback), seq=row["seq"])
+
+
+def _lap(row: sqlite3.Row) -> Lap:
+    return Lap(
+        row["id"],
+        row["alias"],
+        row["state"],
+        row["phase"],
+        row["started_at"],
+        row["finished_at"],
+        msgspec.json.decode(row["report"]),
+    )

@@ -1,0 +1,1 @@
+"""The training room: the desk takes operations, the line of each run applies them in order, promises keep results."""

@@ -1,0 +1,126 @@
+"""Saved adapters: written beside, made durable, renamed, and only then told of. Verified before they are used."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from anubhav.errors import Broken, NotFound
+from anubhav.store import runs
+from anubhav.store.database import Database
+from anubhav.types.checkpoints import Checkpoint, parse_path
+from anubhav.types.ids import AdapterId, RunId, new_id
+
+_WEIGHTS = "adapter_model.safetensors"
+
+Write = Callable[[Path], Awaitable[None]]
+
+
+class Checkpoints:
+    def __init__(self, database: Database, folder: Path) -> None:
+        """`folder`: the data folder; checkpoints and snapshots lie in two folders of it."""
+        self._database, self._root = database, folder
+        self._verified: set[str] = set()
+        for part in ("checkpoints", "snapshots"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+
+    async def find(self, tenant: str, path: str) -> Checkpoint:
+        """Raises BadInput for a malformed path; NotFound when absent, or another tenant's and not public."""
+        return (await self._find(tenant, path))[0]
+
+    async def _find(self, tenant: str, path: str) -> tuple[Checkpoint, dict[str, str]]:
+        name = str(parse_path(path))
+        found = await self._database.run(lambda c: runs.find_checkpoint(c, name))
+        if found is None or (found[0].tenant != tenant and not found[0].public):
+            raise NotFound(f"There is no checkpoint {name}", hint="List yours with `tinker checkpoint list`.")
+        return found
+
+    async def list(self, tenant: str, run: RunId | None) -> list[Checkpoint]:
+        return await self._database.run(lambda c: runs.list_checkpoints(c, tenant, run))
+
+    async def folder(self, checkpoint: Checkpoint) -> Path:
+        """Where its files lie. Raises Broken, naming the file, if they are not what was saved."""
+        found = await self._database.run(lambda c: runs.find_checkpoint(c, str(checkpoint.path)))
+        if found is None:
+            raise NotFound(f"The checkpoint {checkpoint.path} was deleted", hint="Save it again.")
+        await asyncio.to_thread(self.verify, checkpoint.folder, found[1])
+        return self._root / checkpoint.folder
+
+    def verify(self, folder: str, manifest: dict[str, str]) -> None:
+        """Compare the files with their hashes, once in the life of the process."""
+        if folder in self._verified:
+            return
+        for name, digest in manifest.items():
+            file = self._root / folder / name
+            if not file.is_file() or _hash(file) != digest:
+                raise Broken(f"The saved file {name} is not what was written", hint="Use an earlier checkpoint.")
+        self._verified.add(folder)
+
+    async def delete(self, tenant: str, path: str) -> None:
+        """Only the owner may. The files go when no other checkpoint shares them."""
+        found, _ = await self._find(tenant, path)
+        if found.tenant != tenant:
+            raise NotFound(f"There is no checkpoint {found.path} of yours", hint="Only its owner can delete it.")
+
+        shared = await self._database.run(lambda c: runs.drop_checkpoint(c, str(found.path), found.folder))
+        if not shared:
+            self._verified.discard(found.folder)
+            await asyncio.to_thread(shutil.rmtree, self._root / found.folder, ignore_errors=True)
+
+    async def write(self, part: str, write: Write) -> tuple[str, dict[str, str], int]:
+        """Let `write` fill a folder, made durable: (folder, hash of each file, bytes). The row is the caller's."""
+        temporary = self._root / part / f".{new_id('new')}"
+        temporary.mkdir()
+        try:
+            await write(temporary)
+            manifest, size = await asyncio.to_thread(_seal, temporary)
+            folder = f"{part}/{new_id('ck')}"
+            await asyncio.to_thread(_publish, temporary, self._root / folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        self._verified.add(folder)
+        return folder, manifest, size
+
+    async def drop_folder(self, folder: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._root / folder, ignore_errors=True)
+
+    def path_of(self, folder: str) -> Path:
+        return self._root / folder
+
+
+def adapter_id(manifest: dict[str, str]) -> AdapterId:
+    """What samplers call these weights."""
+    return AdapterId(f"ad_{manifest[_WEIGHTS][:24]}")
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _seal(folder: Path) -> tuple[dict[str, str], int]:
+    manifest: dict[str, str] = {}
+    size = 0
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        manifest[file.name] = _hash(file)
+        size += file.stat().st_size
+    _sync(folder)
+    return manifest, size
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    temporary.rename(final)
+    _sync(final.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

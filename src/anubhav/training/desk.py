@@ -1,0 +1,158 @@
+"""The desk: where every operation of every run is handed in, by an SDK or by our own learning loop.
+
+An operation is checked, journalled, and only then answered with a promise. The same (run, seq) with the same body is
+the same promise, never a second gradient.
+"""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from anubhav.errors import BadInput, Mismatch, NotFound
+from anubhav.ports import Trainer
+from anubhav.store import runs
+from anubhav.store.database import Database
+from anubhav.store.runs import OpRow, RunRow
+from anubhav.training.checkpoints import Checkpoints
+from anubhav.training.journal import rename_adapter, write_operation
+from anubhav.training.limits import Limits, check
+from anubhav.training.promises import Promises
+from anubhav.training.turnstile import Turnstile
+from anubhav.types.ids import AdapterId, RunId, new_id
+from anubhav.types.operations import Create, Load, Operation
+from anubhav.types.training import LoraSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    id: RunId
+    session: str
+    tenant: str
+    base_model: str
+    spec: LoraSpec
+    metadata: Mapping[str, str]
+    created_at: float
+    used_at: float
+
+
+class Desk:
+    def __init__(self, database: Database, trainers: Mapping[str, Trainer], folder: Path, limits: Limits) -> None:
+        """`trainers` by base model; `folder` is the data folder."""
+        self.promises = Promises(database)
+        self.checkpoints = Checkpoints(database, folder)
+        self._database, self._trainers, self._limits = database, trainers, limits
+        self._turnstiles: dict[RunId, Turnstile] = {}
+
+    async def recover(self) -> None:
+        """Go on with every run that has work waiting; the others come back when they are asked for."""
+        for run in await self._database.run(runs.waiting_runs):
+            if run.base_model in self._trainers:
+                self._turnstile(run)
+
+    async def stop(self) -> None:
+        """What is pending stays in the journal."""
+        for turnstile in self._turnstiles.values():
+            await turnstile.stop()
+        self._turnstiles.clear()
+
+    async def open_session(
+        self, tenant: str, tags: list[str], metadata: Mapping[str, str], sdk: str, idempotency: str | None = None
+    ) -> str:
+        """A new session's id; the same idempotency key gives the same session."""
+        key = f"{tenant}:{idempotency}" if idempotency else None
+        session, details = new_id("ses"), (tags, dict(metadata), sdk)
+        return await self._database.run(lambda c: runs.add_session(c, session, tenant, details, key))
+
+    async def submit(
+        self, tenant: str, run: RunId, seq: int, operation: Operation, *, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """The promise of this operation. Raises, and journals nothing, when it could never succeed."""
+        if not 0 <= seq <= self._limits.max_seq:
+            raise BadInput(f"The sequence number {seq} is out of range", hint="Number operations 1, 2, 3 …")
+        row = await self._open(tenant, run, operation, metadata or {}) if seq == 0 else await self._row(tenant, run)
+        operation = rename_adapter(operation, AdapterId(run))
+        repeat = await self._database.run(lambda c: runs.find_op(c, run, seq))
+        if repeat is None:
+            await self._check(tenant, row, seq, operation)
+        kind, body, digest = write_operation(operation)
+        op = OpRow(run, seq, kind, body, digest, new_id("tp"), "pending", None)
+        op = await self._database.run(lambda c: _enter(c, row, op))
+        self._turnstile(row).offer(op)
+        return op.promise
+
+    async def run(self, tenant: str, run: RunId) -> RunInfo:
+        return _info(await self._row(tenant, run))
+
+    async def runs(self, tenant: str) -> list[RunInfo]:
+        """Newest first."""
+        return [_info(row) for row in await self._database.run(lambda c: runs.list_runs(c, tenant))]
+
+    async def end(self, tenant: str, run: RunId) -> None:
+        """Let the run go: its adapter leaves the trainer, its journal and checkpoints stay."""
+        row = await self._row(tenant, run)
+        if turnstile := self._turnstiles.pop(run, None):
+            await turnstile.stop()
+        await self._database.run(lambda c: runs.end_run(c, run))
+        await self._trainers[row.base_model].drop(AdapterId(run))
+
+    async def _row(self, tenant: str, run: RunId) -> RunRow:
+        row = await self._database.run(lambda c: runs.find_run(c, run))
+        if row is None or row.tenant != tenant:
+            raise NotFound(f"There is no training run {run[:200]}", hint="Create one, or list yours.")
+        return row
+
+    async def _open(self, tenant: str, run: RunId, operation: Operation, metadata: Mapping[str, str]) -> RunRow:
+        """The row a first operation makes, not yet stored."""
+        session, middle, number = run.rpartition(":train:")
+        found = await self._database.run(lambda c: runs.session_tenant(c, session))
+        if not middle or not number.isdecimal() or found != tenant:
+            raise NotFound(f"There is no session {session[:100]}", hint="Create a session first.")
+        if isinstance(operation, Create):
+            base, spec = operation.base_model, operation.spec
+        elif isinstance(operation, Load):
+            checkpoint = await self.checkpoints.find(tenant, operation.path)
+            base, spec = checkpoint.base_model, checkpoint.spec
+        else:
+            raise BadInput("A run begins with Create or Load", hint="Number other operations from 1.")
+        now = time.time()
+        return RunRow(run, session, tenant, base, spec, dict(metadata), now, now)
+
+    async def _check(self, tenant: str, row: RunRow, seq: int, operation: Operation) -> None:
+        if seq > 0 and isinstance(operation, Create):
+            raise BadInput("Only the first operation of a run can be Create", hint="Open another run.")
+        if row.base_model not in self._trainers and not isinstance(operation, Create):
+            raise NotFound(f"The model {row.base_model} is not served now", hint="Start the server with it.")
+        check(operation, row.base_model, self._limits)
+        if isinstance(operation, Load):
+            checkpoint = await self.checkpoints.find(tenant, operation.path)
+            if checkpoint.base_model != row.base_model or (seq and checkpoint.spec.rank != row.spec.rank):
+                raise BadInput(f"{operation.path} does not fit this run's model and rank", hint="Open a run from it.")
+            if operation.optimizer and not checkpoint.has_optimizer:
+                raise BadInput(f"{operation.path} has no optimizer", hint="Load a weights checkpoint.")
+
+    def _turnstile(self, row: RunRow) -> Turnstile:
+        if row.id not in self._turnstiles:
+            trainer = self._trainers[row.base_model]
+            self._turnstiles[row.id] = Turnstile(row, trainer, self._database, self.checkpoints, self.promises)
+        return self._turnstiles[row.id]
+
+
+def _enter(connection: sqlite3.Connection, row: RunRow, op: OpRow) -> OpRow:
+    """Journal the operation, or find the one that stands there already."""
+    if found := runs.find_op(connection, op.run, op.seq):
+        if found.digest != op.digest:
+            raise Mismatch(
+                f"Operation {op.seq} of this run was sent before with another content",
+                hint="Give it a number of its own.",
+            )
+        return found
+    if op.seq == 0:
+        runs.add_run(connection, row)
+    runs.add_op(connection, op)
+    return op
+
+
+def _info(row: RunRow) -> RunInfo:
+    return RunInfo(row.id, row.session, row.tenant, row.base_model, row.spec, row.metadata, row.created_at, row.used_at)

@@ -1,0 +1,29 @@
+"""Operations as they lie in the journal: a kind and msgpack, with a digest that tells a repeat from a mix-up."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
+
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Create, Load, Compute, Step, Save)}
+
+
+def write_operation(operation: Operation) -> tuple[str, bytes, str]:
+    """(kind, body, digest). Equal operations give equal digests, whatever order their mappings were built in."""
+    body = msgspec.msgpack.encode(operation, order="deterministic")
+    kind = type(operation).__name__
+    return kind, body, hashlib.sha256(kind.encode() + body).hexdigest()
+
+
+def read_operation(kind: str, body: bytes) -> Operation:
+    return msgspec.msgpack.decode(body, type=_KINDS[kind])
+
+
+def rename_adapter(operation: Operation, adapter: str) -> Operation:
+    """A pass always works on its own run's adapter, whatever it was labelled."""
+    if isinstance(operation, Compute):
+        return Compute(replace(operation.work, adapter=adapter))
+    return operation

@@ -1,0 +1,109 @@
+"""Promises: who waits for a result is woken the moment it is stored, never by looking again and again."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from anubhav import errors
+from anubhav.errors import AnubhavError, NotFound
+from anubhav.store import runs
+from anubhav.store.database import Database
+from anubhav.types.arrays import Array
+from anubhav.types.ids import RunId
+from anubhav.types.training import PassResult
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    path: str
+    sampler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    metrics: dict[str, float]
+
+
+Outcome = PassResult | Created | Loaded | Saved | Stepped | AnubhavError
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (Created, Loaded, Saved, Stepped)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """PassResult without its failure, which is stored as a failure of its own."""
+
+    logprobs: tuple[tuple[str, tuple[int, ...], bytes], ...]
+    metrics: dict[str, float]
+
+
+def write_outcome(outcome: Outcome) -> bytes:
+    """An outcome for the journal, its kind in front."""
+    if isinstance(outcome, AnubhavError):
+        body: object = _Failure(type(outcome).__name__, outcome.message, outcome.hint)
+        return b"Failure:" + msgspec.msgpack.encode(body)
+    if isinstance(outcome, PassResult):
+        body = _Pass(tuple((a.dtype, a.shape, a.data) for a in outcome.logprobs), dict(outcome.metrics))
+        return b"PassResult:" + msgspec.msgpack.encode(body)
+    return type(outcome).__name__.encode() + b":" + msgspec.msgpack.encode(outcome)
+
+
+def read_outcome(stored: bytes) -> Outcome:
+    name, _, body = stored.partition(b":")
+    if name == b"Failure":
+        failure = msgspec.msgpack.decode(body, type=_Failure)
+        return getattr(errors, failure.kind)(failure.message, hint=failure.hint)
+    if name == b"PassResult":
+        found = msgspec.msgpack.decode(body, type=_Pass)
+        return PassResult(tuple(Array(d, s, b) for d, s, b in found.logprobs), found.metrics)  # pyright: ignore[reportArgumentType]
+    return cast(Outcome, msgspec.msgpack.decode(body, type=_KINDS[name.decode()]))
+
+
+class Promises:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[str, asyncio.Event] = {}
+
+    async def wait(self, tenant: str, promise: str, timeout: float) -> Outcome | None:  # noqa: ASYNC109 - a long poll
+        """The outcome, or None if it is not there within so many seconds. NotFound: no such promise of this tenant."""
+        event = self._waiting.setdefault(promise, asyncio.Event())
+        try:
+            found = await self._find(tenant, promise)
+            if found is None and timeout > 0:
+                async with asyncio.timeout(timeout):
+                    await event.wait()
+                found = await self._find(tenant, promise)
+            return found
+        except TimeoutError:
+            return None
+
+    async def _find(self, tenant: str, promise: str) -> Outcome | None:
+        row = await self._database.run(lambda c: runs.find_promise(c, promise))
+        owner = await self._database.run(lambda c: runs.find_run(c, row.run)) if row else None
+        if row is None or owner is None or owner.tenant != tenant:
+            self._waiting.pop(promise, None)
+            raise NotFound("There is no such promise", hint="Ask with a request_id this server gave you.")
+        return read_outcome(row.result) if row.result is not None else None
+
+    def keep(self, promise: str) -> None:
+        """The result is stored: wake everybody who waits for it."""
+        if event := self._waiting.pop(promise, None):
+            event.set()

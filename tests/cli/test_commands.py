@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from anubhav.cli import main
+
+SUITE = {"suite": "target", "n": 30, "incumbent": 0.0, "candidate": 0.7, "difference": 0.7, "low": 0.5, "high": 0.85}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def lap(outcome: str | None, state: str = "done") -> dict[str, Any]:
+    verdict = outcome and {"outcome": outcome, "reason": "because", "comparisons": [SUITE]}
+    return {
+        "id": "lap_1", "alias": "default", "state": state, "phase": "settled", "outcome": outcome,
+        "verdict": verdict, "report": {"error": "no disk"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "says"),
+    [
+        (lap("pass"), 0, "pass: because"),
+        (lap("fail"), 3, "fail: because"),
+        (lap("inconclusive"), 3, "+0.50 … +0.85"),
+        (lap(None, "failed"), 1, "no disk"),
+    ],
+)
+def test_a_lap_ends_with_the_verdicts_exit_code(counter: Any, found: dict[str, Any], code: int, says: str) -> None:
+    counter.answers = {"POST /v1/laps": (202, {"id": "lap_1"}), "GET /v1/laps/lap_1": (200, found)}
+    result = run("lap", "default")
+    assert result.exit_code == code
+    assert says in result.output
+    assert counter.calls[0] == ("POST /v1/laps", "tml-test", {"alias": "default"})
+
+
+def test_nobody_there_is_exit_code_4_with_what_to_type() -> None:
+    result = run("status", "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 4
+    assert "anubhav serve" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_servers_own_words_reach_the_terminal(counter: Any) -> None:
+    error = {"message": "There is no reply ep_9. Look.", "hint": "Look.", "type": "not_found_error"}
+    counter.answers = {"POST /v1/feedback": (404, {"error": error, "request_id": "req_7"})}
+    result = run("feedback", "ep_9", "--up")
+    assert result.exit_code == 1
+    assert "There is no reply ep_9\nLook. (request req_7)" in result.output
+
+
+def test_feedback_needs_exactly_one_judgement(counter: Any) -> None:
+    assert run("feedback", "ep_1").exit_code == 2
+    assert run("feedback", "ep_1", "--up", "--rating", "0.5").exit_code == 2
+    counter.answers = {"POST /v1/feedback": (200, {"status": "accepted", "id": "fb_1", "episode": "ep_1"})}
+    assert run("feedback", "ep_1:2", "--down").exit_code == 0
+    assert counter.calls == [
+        ("POST /v1/feedback", "tml-test", {"target": "ep_1:2", "rater": None, "kind": "thumb", "value": 0})
+    ]
+
+
+def test_releases_as_a_table_and_as_json(counter: Any) -> None:
+    row = {
+        "id": "rel_1", "alias": "default", "action": "promote", "path": None, "who": "lap", "why": "passed",
+        "created_at": 0.0,
+    }  # fmt: skip
+    counter.answers = {"GET /v1/releases": (200, {"data": [row]})}
+    heading, line = run("releases").output.splitlines()
+    assert heading.split() == ["ID", "ALIAS", "ACTION", "PATH", "WHO", "WHY", "WHEN"]
+    assert line.split()[:6] == ["rel_1", "default", "promote", "-", "lap", "passed"]
+    assert json.loads(run("releases", "default", "-f", "json").output)[0]["path"] is None
+    assert counter.calls[-1][0] == "GET /v1/releases?limit=20&alias=default"
+
+
+def test_the_key_comes_from_the_data_folder(counter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANUBHAV_API_KEY")
+    (tmp_path / "api-key").write_text("tml-kept\n")
+    counter.answers = {"POST /v1/keys": (200, {"key": "tml-new"})}
+    result = run("key", "create", "--tenant", "ann", "--data-dir", str(tmp_path))
+    assert result.output == "tml-new\n"
+    assert counter.calls[0][1:] == ("tml-kept", {"tenant": "ann", "note": "", "operator": False})
+
+
+def test_another_address_needs_a_chosen_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANUBHAV_API_KEY", raising=False)
+    result = run("serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert "ANUBHAV_API_KEY" in result.output
+    assert run("serve", "--alias", "no-equals-sign").exit_code == 2

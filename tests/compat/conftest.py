@@ -1,0 +1,81 @@
+import asyncio
+import gc
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fake_model import write_model
+
+from anubhav.app import build
+from anubhav.flows.keyring import Keyring
+from anubhav.http.app import create_app
+from anubhav.http.door import LOOPBACK
+from anubhav.settings import Settings
+from anubhav.types.models import Model
+
+KEY = "tml-compat-test"
+
+
+@dataclass(frozen=True)
+class Loopback:
+    """The whole house over the fake backend, on a port of this machine."""
+
+    url: str
+    key: str
+    keyring: Keyring
+    loop: asyncio.AbstractEventLoop
+
+    def add_key(self, tenant: str) -> str:
+        return asyncio.run_coroutine_threadsafe(self.keyring.add(tenant), self.loop).result()
+
+
+async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
+    model = Model("tiny", folder / "tiny", "Apache-2.0", "folder", 512, 258)
+    settings = Settings(data_dir=folder / "data", models_dir=folder / "models", api_key=KEY)
+    async with build(settings, {"tiny": model}) as (house, keyring):
+        await keyring.preset(KEY)
+        app = create_app(house, keyring, hosts=LOOPBACK)
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
+        # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        started.set_result((Loopback(url, KEY, keyring, asyncio.get_running_loop()), server))
+        await server.serve(sockets=[listener])
+
+
+@pytest.fixture(scope="session")
+def tinker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    folder = tmp_path_factory.mktemp("loopback")
+    write_model(folder / "tiny")
+    started: Future[tuple[Loopback, uvicorn.Server]] = Future()
+
+    def serve() -> None:
+        try:
+            asyncio.run(host(folder, started))
+        except Exception as problem:
+            started.set_exception(problem)
+            raise
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    loopback, server = started.result(timeout=60)
+    yield loopback
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collect_what_clients_leave() -> Iterator[None]:
+    """The Tinker SDK leaves its connections to the garbage collector, which complains about them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()

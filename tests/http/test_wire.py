@@ -1,0 +1,104 @@
+"""Our wire code against the SDK's own encoder and decoder."""
+
+import math
+
+import pytest
+import tinker
+import torch
+from tinker.proto.request_conv import forward_backward_request_to_proto
+from tinker.proto.response_conv import deserialize_forward_backward_output
+from tinker.types.forward_backward_input import ForwardBackwardInput
+from tinker.types.forward_backward_request import ForwardBackwardRequest
+
+from anubhav.errors import BadInput, TooLarge
+from anubhav.http.tinker import proto, tensors
+from anubhav.http.tinker import wire_pb2 as wire
+from anubhav.types.arrays import floats, ints
+from anubhav.types.training import PassResult
+
+
+def encode(data: list[tinker.Datum], config: dict[str, float] | None = None) -> bytes:
+    work = ForwardBackwardInput(data=data, loss_fn="cross_entropy", loss_fn_config=config)
+    request = ForwardBackwardRequest(forward_backward_input=work, model_id="s:train:0", seq_id=7)
+    return forward_backward_request_to_proto(request).SerializeToString()
+
+
+def datum(tokens: list[int], **inputs: object) -> tinker.Datum:
+    return tinker.Datum(model_input=tinker.ModelInput.from_ints(tokens), loss_fn_inputs=inputs)
+
+
+def test_the_sdks_request_reads_as_a_pass() -> None:
+    body = encode([datum([5, 70000, 2], target_tokens=[1, 2, 3], weights=[0.5, 1.0, 0.0])], {"beta": 0.25})
+    read = proto.read_forward_backward(body)
+    assert (read.run, read.seq, read.work.loss, read.work.backward) == ("s:train:0", 7, "cross_entropy", True)
+    assert read.work.config == {"beta": 0.25}
+    assert read.work.data[0].tokens == (5, 70000, 2)
+    assert read.work.data[0].inputs == {"target_tokens": ints([1, 2, 3]), "weights": floats([0.5, 1.0, 0.0])}
+
+
+def test_sparse_targets_become_dense() -> None:
+    targets = torch.zeros(40, 3, dtype=torch.int64)
+    targets[3, 1], targets[39, 2] = 11, 12
+    message = forward_backward_request_to_proto(
+        ForwardBackwardRequest(ForwardBackwardInput(data=[datum([1], target_tokens=targets)], loss_fn="x"), "m", 1)
+    )
+    assert message.data[0].loss_fn_inputs["target_tokens"].HasField("sparse_csr")
+    read = proto.read_forward_backward(message.SerializeToString()).work.data[0].inputs["target_tokens"]
+    assert read.shape == (40, 3)
+    assert read.tolist() == targets.flatten().tolist()
+
+
+def test_the_sdk_reads_our_result_in_order_whatever_the_shapes() -> None:
+    logprobs = (floats([-1, -2]), floats([-3]), floats([-4, -5, -6, -7], (2, 2)), floats([-8]))
+    answer = proto.write_pass(PassResult(logprobs, {"loss:sum": 36.0}))
+    output = deserialize_forward_backward_output(answer)
+    assert output.metrics == {"loss:sum": 36.0}
+    read = [fields["logprobs"] for fields in output.loss_fn_outputs]
+    assert [value.shape for value in read] == [[2], [1], [2, 2], [1]]
+    assert [value.data for value in read] == [[-1, -2], [-3], [-4, -5, -6, -7], [-8]]
+
+
+def test_images_texts_and_noise_are_refused() -> None:
+    picture = tinker.ModelInput(chunks=[tinker.types.ImageChunk(data=b"x", format="png")])
+    with pytest.raises(BadInput, match="images"):
+        proto.read_forward_backward(encode([tinker.Datum(model_input=picture, loss_fn_inputs={})]))
+    option = wire.ForwardBackwardRequest(loss_fn_config_v2={"loss_id": wire.LossConfigValue(text="a")})
+    with pytest.raises(BadInput, match="loss_id"):
+        proto.read_forward_backward(option.SerializeToString())
+    with pytest.raises(BadInput):
+        proto.read_forward_backward(b"\xff not protobuf")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        wire.Tensor(dense=b"1234", dtype=wire.DTYPE_INT64, shape=[1]),
+        wire.Tensor(dense=b"1234", dtype=wire.DTYPE_FLOAT32, shape=[-1, -1]),
+        wire.Tensor(dense=b"1234", dtype=wire.DTYPE_BFLOAT16, shape=[2]),
+        wire.Tensor(sparse_csr=wire.SparseCsr(), dtype=wire.DTYPE_INT64, shape=[1 << 40, 1 << 40]),
+        wire.Tensor(sparse_csr=wire.SparseCsr(crow_indices=ints([0, 5]).data), dtype=wire.DTYPE_INT64, shape=[1, 4]),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(tensor: wire.Tensor) -> None:
+    with pytest.raises(BadInput):
+        tensors.read_tensor(tensor)
+
+
+def test_a_small_sparse_tensor_cannot_ask_for_much_memory() -> None:
+    with pytest.raises(TooLarge):
+        tensors.densify("int64", (1, 1 << 30), [], [0, 0], [])
+
+
+def test_json_tensors() -> None:
+    assert tensors.read_values("float32", [1, 2.5], None, None, None) == floats([1, 2.5])
+    assert tensors.read_values("int64", [7], [2, 2], [0, 0, 1], [1]) == ints([0, 0, 0, 7], (2, 2))
+    for values in ([1.5], [1 << 70]):
+        with pytest.raises(BadInput):
+            tensors.read_values("int64", values, None, None, None)
+
+
+def test_missing_logprobs_are_nan_and_missing_top_cells_are_marked() -> None:
+    assert math.isnan(tensors.unpack("f", proto.pack_floats([None, -1.0]))[0])
+    top = proto.pack_top([None, ((3, -0.5),), ((1, -1.0), (2, -2.0))])
+    assert tensors.unpack("i", top.token_ids).tolist() == [0, 0, 3, 0, 1, 2]
+    assert tensors.unpack("f", top.logprobs).tolist() == [-99999.0, -99999.0, -0.5, -99999.0, -1.0, -2.0]
