@@ -11,6 +11,7 @@ from anubhav.backends.fake.table import Rows
 from anubhav.types.training import LoraSpec
 
 WEIGHTS, CONFIG, OPTIMIZER = "adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"
+_CODES = {"I64": "q", "F64": "d"}
 
 
 def write_spec(folder: Path, spec: LoraSpec) -> None:
@@ -31,12 +32,18 @@ def read_spec(folder: Path) -> LoraSpec:
     )
 
 
-def write_rows(file: Path, rows: Rows) -> None:
-    buffers = {name: array.array("d", row) for name, row in sorted(rows.items())}
+def write_tables(file: Path, tables: dict[str, Rows], steps: int = 0) -> None:
+    """Equal tables give equal files."""
+    buffers: dict[str, array.array[Any]] = {"steps": array.array("q", [steps])}
+    for name, rows in tables.items():
+        cells = sorted((context, token, value) for context, row in rows.items() for token, value in row.items())
+        columns: list[tuple[Any, ...]] = list(zip(*cells, strict=True)) or [(), (), ()]
+        for part, code, column in zip(("contexts", "tokens", "values"), "qqd", columns, strict=True):
+            buffers[f"{name}.{part}"] = array.array(code, column)
     # The buffers must outlive the call: a TensorSpec holds only their address.
     specs = {
         name: TensorSpec(
-            dtype="float64",
+            dtype="float64" if buffer.typecode == "d" else "int64",
             shape=[len(buffer)],
             data_ptr=buffer.buffer_info()[0],
             data_len=len(buffer) * buffer.itemsize,
@@ -46,11 +53,17 @@ def write_rows(file: Path, rows: Rows) -> None:
     serialize_file(specs, file)
 
 
-def read_rows(file: Path) -> Rows:
-    rows: Rows = {}
+def read_tables(file: Path) -> tuple[dict[str, Rows], int]:
     found = cast(list[tuple[str, dict[str, Any]]], deserialize(file.read_bytes()))
+    columns: dict[str, list[Any]] = {}
     for name, tensor in found:
-        values = array.array("d")
+        values: array.array[Any] = array.array(_CODES[tensor["dtype"]])
         values.frombytes(bytes(tensor["data"]))
-        rows[name] = values.tolist()
-    return rows
+        columns[name] = values.tolist()
+    steps: int = columns.pop("steps")[0]
+    tables: dict[str, Rows] = {name.removesuffix(".values"): {} for name in columns if name.endswith(".values")}
+    for name, rows in tables.items():
+        parts = (columns[f"{name}.{part}"] for part in ("contexts", "tokens", "values"))
+        for context, token, value in zip(*parts, strict=True):
+            rows.setdefault(context, {})[token] = value
+    return tables, steps

@@ -1,54 +1,107 @@
-"""The table: logits are a fixed pseudo-random base plus, per adapter, one learned row of V numbers for each of four
-contexts (the last token, the last two, the last four, everything so far).
+"""The table: a fixed pseudo-random base plus, per adapter, what was learned for each of four contexts (the last token,
+the last two, the last four, everything so far).
 
 Short contexts generalise, the long one memorises, so imitating an answer changes that answer first and others a
-little. Log-probabilities and gradients are exact.
+little. A parameter is a (context, token) and comes into being when the token is first wanted in that context, so a
+table over a real tokenizer's vocabulary stays small. Log-probabilities and gradients are exact.
 """
 
 import hashlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
-Rows = dict[str, list[float]]
-"""Context → V numbers; a context that is not there counts as zeros."""
+Rows = dict[int, dict[int, float]]
+"""Context → token → logit; what is not there counts as zero."""
 
 
-def contexts(tokens: Sequence[int]) -> tuple[str, ...]:
-    """The names of the rows that decide what follows `tokens`."""
-    spans = (tokens[-1:], tokens[-2:], tokens[-4:], tokens)
-    return tuple(f"{kind}.{_digest(span)}" for kind, span in zip("abcd", spans, strict=True))
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The distribution of what follows some tokens."""
+
+    contexts: tuple[int, ...]
+    base: Sequence[float]
+    learned: Mapping[int, float]
+    log_total: float
+
+    def logprob(self, token: int) -> float:
+        return self.base[token] + self.learned.get(token, 0.0) - self.log_total
+
+    def logprobs(self) -> list[float]:
+        """Of the whole vocabulary."""
+        found = [value - self.log_total for value in self.base]
+        for token, value in self.learned.items():
+            found[token] += value
+        return found
 
 
-def logprobs(tokens: Sequence[int], rows: Mapping[str, Sequence[float]], scale: float, vocab: int) -> list[float]:
-    """Log-probability of every token of the vocabulary after `tokens`."""
-    logits = list(_base(tokens[-1], vocab))
-    for name in contexts(tokens):
-        if row := rows.get(name):
-            logits = [logit + scale * value for logit, value in zip(logits, row, strict=True)]
-    return log_softmax(logits)
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """d loss / d log-probability of `target` at one position."""
+
+    outlook: Outlook
+    target: int
+    slope: float
+
+
+def look_ahead(tokens: Sequence[int], rows: Rows, scale: float, vocab: int) -> Outlook:
+    base, total = _base(tokens[-1] % vocab, vocab)
+    contexts = _contexts(tokens)
+    learned: dict[int, float] = {}
+    for context in contexts:
+        for token, value in rows.get(context, {}).items():
+            learned[token] = learned.get(token, 0.0) + scale * value
+    most = max((base[token] + value for token, value in learned.items()), default=0.0)
+    most = max(most, 0.0)
+    changes = (math.exp(base[token] + value - most) - math.exp(base[token] - most) for token, value in learned.items())
+    return Outlook(contexts, base, learned, most + math.log(total * math.exp(-most) + math.fsum(changes)))
 
 
 def log_softmax(logits: Sequence[float]) -> list[float]:
     most = max(logits)
-    total = most + math.log(sum(math.exp(logit - most) for logit in logits))
+    total = most + math.log(math.fsum(math.exp(logit - most) for logit in logits))
     return [logit - total for logit in logits]
 
 
-def add_gradient(gradient: Rows, tokens: Sequence[int], values: Sequence[float], scale: float) -> None:
-    """Add d loss / d logits, `values`, to the rows that made those logits."""
-    for name in contexts(tokens):
-        row = gradient.setdefault(name, [0.0] * len(values))
-        for place, value in enumerate(values):
-            row[place] += scale * value
+def gradient(pulls: Iterable[Pull], rows: Rows, scale: float) -> Rows:
+    """d loss / d parameter, of those that are there and of those these pulls bring into being."""
+    by_context: dict[int, list[Pull]] = {}
+    for pull in pulls:
+        for context in pull.outlook.contexts:
+            by_context.setdefault(context, []).append(pull)
+    found: Rows = {}
+    for context, group in by_context.items():
+        tokens = rows.get(context, {}).keys() | {pull.target for pull in group}
+        found[context] = {token: scale * sum(_slope(pull, token) for pull in group) for token in sorted(tokens)}
+    return found
 
 
-def _digest(tokens: Sequence[int]) -> str:
-    return hashlib.blake2b(",".join(map(str, tokens)).encode(), digest_size=8).hexdigest()
+def _slope(pull: Pull, token: int) -> float:
+    return pull.slope * ((token == pull.target) - math.exp(pull.outlook.logprob(token)))
 
 
-@lru_cache(maxsize=4096)
-def _base(last: int, vocab: int) -> tuple[float, ...]:
-    rng = random.Random(last)
-    return tuple(rng.uniform(-1, 1) for _ in range(vocab))
+def _contexts(tokens: Sequence[int]) -> tuple[int, ...]:
+    spans = (tokens[-1:], tokens[-2:], tokens[-4:], tokens)
+    return tuple(_digest(kind, span) for kind, span in enumerate(spans))
+
+
+def _digest(kind: int, tokens: Sequence[int]) -> int:
+    name = f"{kind}:{','.join(map(str, tokens))}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+
+
+@lru_cache(maxsize=64)
+def _base(last: int, vocab: int) -> tuple[Sequence[float], float]:
+    """Base logits after `last`, and the sum of their exponentials."""
+    wave, total = _wave(vocab)
+    turn = last * 7919 % vocab
+    return wave[turn:] + wave[:turn], total
+
+
+@lru_cache(maxsize=4)
+def _wave(vocab: int) -> tuple[tuple[float, ...], float]:
+    rng = random.Random(vocab)
+    wave = tuple(rng.uniform(-1, 1) for _ in range(vocab))
+    return wave, math.fsum(map(math.exp, wave))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anubhav.backends.fake.files import OPTIMIZER, WEIGHTS, read_rows, read_spec, write_rows, write_spec
+from anubhav.backends.fake.files import OPTIMIZER, WEIGHTS, read_spec, read_tables, write_spec, write_tables
 from anubhav.backends.fake.losses import LOSSES
-from anubhav.backends.fake.table import Rows, add_gradient, logprobs
+from anubhav.backends.fake.table import Pull, Rows, gradient, look_ahead
 from anubhav.errors import AnubhavError, BadInput, NotFound
 from anubhav.types.arrays import Array, floats
 from anubhav.types.ids import AdapterId
@@ -18,10 +18,11 @@ from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResul
 @dataclass(slots=True)
 class Pupil:
     spec: LoraSpec
-    rows: Rows = field(default_factory=dict[str, list[float]])
-    first: Rows = field(default_factory=dict[str, list[float]])
-    second: Rows = field(default_factory=dict[str, list[float]])
-    gradient: Rows = field(default_factory=dict[str, list[float]])
+    rows: Rows = field(default_factory=dict[int, dict[int, float]])
+    first: Rows = field(default_factory=dict[int, dict[int, float]])
+    second: Rows = field(default_factory=dict[int, dict[int, float]])
+    pulls: list[Pull] | None = None
+    """None: no backward pass since the last step."""
     steps: int = 0
 
     @property
@@ -42,33 +43,27 @@ class FakeTrainer:
 
     async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
         pupil = self._pupil(adapter)
-        gradient, pupil.gradient = pupil.gradient, {}
-        norm = math.sqrt(sum(value * value for row in gradient.values() for value in row))
+        pulls, pupil.pulls = pupil.pulls, None
+        slopes = gradient(pulls or (), pupil.rows, pupil.scale)
+        norm = math.sqrt(sum(value * value for row in slopes.values() for value in row.values()))
         if not math.isfinite(norm):
             raise BadInput("The gradient is not finite, so no step was taken", hint="Lower the advantages or weights.")
-        shrink = params.grad_clip_norm / norm if 0 < params.grad_clip_norm < norm else 1.0
-        pupil.steps += bool(gradient)
-        for name in sorted(pupil.first.keys() | gradient.keys()) if gradient else ():
-            _update(pupil, name, [shrink * value for value in gradient.get(name, [0.0] * self._vocab)], params)
+        if pulls is not None:
+            _update(pupil, slopes, params.grad_clip_norm / norm if 0 < params.grad_clip_norm < norm else 1.0, params)
         return {"grad_norm": norm, "learning_rate": params.learning_rate, "step": float(pupil.steps)}
 
     async def save(self, adapter: AdapterId, to: Path, *, optimizer: bool) -> None:
         pupil = self._pupil(adapter)
         write_spec(to, pupil.spec)
-        write_rows(to / WEIGHTS, pupil.rows)
+        write_tables(to / WEIGHTS, {"rows": pupil.rows})
         if optimizer:
-            moments = {f"first.{name}": row for name, row in pupil.first.items()}
-            moments |= {f"second.{name}": row for name, row in pupil.second.items()}
-            write_rows(to / OPTIMIZER, {**moments, "steps": [float(pupil.steps)]})
+            write_tables(to / OPTIMIZER, {"first": pupil.first, "second": pupil.second}, pupil.steps)
 
     async def load(self, adapter: AdapterId, source: Path, *, optimizer: bool) -> None:
-        pupil = Pupil(read_spec(source), read_rows(source / WEIGHTS))
+        pupil = Pupil(read_spec(source), read_tables(source / WEIGHTS)[0]["rows"])
         if optimizer and (source / OPTIMIZER).exists():
-            moments = read_rows(source / OPTIMIZER)
-            pupil.steps = int(moments.pop("steps")[0])
-            for name, row in moments.items():
-                kind, _, rest = name.partition(".")
-                (pupil.first if kind == "first" else pupil.second)[rest] = row
+            moments, pupil.steps = read_tables(source / OPTIMIZER)
+            pupil.first, pupil.second = moments["first"], moments["second"]
         self._pupils[adapter] = pupil
 
     async def drop(self, adapter: AdapterId) -> None:
@@ -84,22 +79,22 @@ class FakeTrainer:
             pupil = self._pupil(work.adapter)
             if work.loss not in LOSSES:
                 raise BadInput(f"The loss {work.loss!r} is unknown", hint=f"Use one of {', '.join(LOSSES)}.")
-            gradient: Rows = {}
+            pulls: list[Pull] = []
             outputs: list[Array] = []
             total = 0.0
             for datum in work.data:
-                values, loss = self._learn(pupil, work, datum, gradient)
+                values, loss = self._read(pupil, work, datum, pulls)
                 outputs.append(floats(values, datum.inputs["target_tokens"].shape))
                 total += loss
                 await asyncio.sleep(0)
         except AnubhavError as failure:
             return PassResult(failure=failure)
         if work.backward:
-            _add(pupil.gradient, gradient)
+            pupil.pulls = (pupil.pulls or []) + pulls
         return PassResult(tuple(outputs), {"loss:sum": total})
 
-    def _learn(self, pupil: Pupil, work: Pass, datum: Datum, gradient: Rows) -> tuple[list[float], float]:
-        """Log-probabilities of the datum's targets and its loss; adds to `gradient` when asked to."""
+    def _read(self, pupil: Pupil, work: Pass, datum: Datum, pulls: list[Pull]) -> tuple[list[float], float]:
+        """Log-probabilities of the datum's targets and its loss; adds to `pulls`."""
         compute, names = LOSSES[work.loss]
         targets = [int(target) for target in datum.inputs["target_tokens"].tolist()]
         columns = {name: datum.inputs[name].tolist() for name in names}
@@ -107,33 +102,26 @@ class FakeTrainer:
         chosen: list[float] = []
         total = 0.0
         for place, target in enumerate(targets):
-            seen = datum.tokens[: place // each + 1]
-            found = logprobs(seen, pupil.rows, pupil.scale, self._vocab)
-            at = {name: column[place] for name, column in columns.items()}
-            loss, slope = compute(found[target], at, work.config)
+            outlook = look_ahead(datum.tokens[: place // each + 1], pupil.rows, pupil.scale, self._vocab)
+            logprob = outlook.logprob(target)
+            loss, slope = compute(logprob, {name: column[place] for name, column in columns.items()}, work.config)
             total += loss
-            chosen.append(found[target])
-            if work.backward and slope:
-                pulls = [-slope * math.exp(value) for value in found]
-                pulls[target] += slope
-                add_gradient(gradient, seen, pulls, pupil.scale)
+            chosen.append(logprob)
+            if slope:
+                pulls.append(Pull(outlook, target, slope))
         return chosen, total
 
 
-def _add(into: Rows, extra: Rows) -> None:
-    for name, row in extra.items():
-        known = into.setdefault(name, [0.0] * len(row))
-        for place, value in enumerate(row):
-            known[place] += value
-
-
-def _update(pupil: Pupil, name: str, gradient: list[float], params: OptimParams) -> None:
-    """AdamW on one row, as in backends/torch/adamw.py."""
-    zeros = [0.0] * len(gradient)
-    first, second, row = (table.setdefault(name, zeros[:]) for table in (pupil.first, pupil.second, pupil.rows))
+def _update(pupil: Pupil, slopes: Rows, shrink: float, params: OptimParams) -> None:
+    """AdamW, as in backends/torch/adamw.py."""
+    pupil.steps += 1
     bias1, bias2 = 1 - params.beta1**pupil.steps, 1 - params.beta2**pupil.steps
-    for place, value in enumerate(gradient):
-        first[place] += (1 - params.beta1) * (value - first[place])
-        second[place] = params.beta2 * second[place] + (1 - params.beta2) * value * value
-        move = first[place] / bias1 / (math.sqrt(second[place] / bias2) + params.eps)
-        row[place] -= params.learning_rate * (move + params.weight_decay * row[place])
+    for context in sorted(pupil.rows.keys() | slopes.keys()):
+        row, wanted = pupil.rows.setdefault(context, {}), slopes.get(context, {})
+        first, second = pupil.first.setdefault(context, {}), pupil.second.setdefault(context, {})
+        for token in sorted(row.keys() | wanted.keys()):
+            slope, value = shrink * wanted.get(token, 0.0), row.get(token, 0.0)
+            first[token] = params.beta1 * first.get(token, 0.0) + (1 - params.beta1) * slope
+            second[token] = params.beta2 * second.get(token, 0.0) + (1 - params.beta2) * slope * slope
+            move = first[token] / bias1 / (math.sqrt(second[token] / bias2) + params.eps)
+            row[token] = value - params.learning_rate * (move + params.weight_decay * value)

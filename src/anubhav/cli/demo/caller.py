@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -47,7 +48,7 @@ class Caller:
         tokens: int,
     ) -> list[Reply]:
         """Ask every question of what `alias` answers with now; the replies come in the order of the questions."""
-        bodies = [
+        bodies: list[dict[str, Any]] = [
             {
                 "model": f"{alias}@stable",
                 "messages": [{"role": "user", "content": question}] if isinstance(question, str) else question,
@@ -60,7 +61,7 @@ class Caller:
         ]
         self._show("POST /v1/chat/completions", bodies[0])
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = pool.map(lambda body: self._remote.post("/v1/chat/completions", body), bodies)
+            answers = pool.map(partial(self._remote.post, "/v1/chat/completions"), bodies)
             return [_reply(answer) for answer in _progress(answers, len(bodies), label)]
 
     def judge(self, feedback: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,101 @@
+"""What a chat completion asks, with sizes bounded. Unknown fields are ignored, null means unset."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from anubhav.errors import BadInput
+from anubhav.flows.chat import Question
+from anubhav.types.chat import Message, Role
+
+Text = Annotated[str, StringConstraints(max_length=1_000_000)]
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class Part(Body):
+    type: str
+    text: Text | None = None
+
+
+class ChatMessage(Body):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | Annotated[list[Part], Field(max_length=1000)] | None = None
+    name: Annotated[str, StringConstraints(max_length=200)] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class StreamOptions(Body):
+    include_usage: bool | None = None
+
+
+class ResponseFormat(Body):
+    type: str
+
+
+class Chat(Body):
+    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    response_format: ResponseFormat | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logit_bias")
+"""What would change the answer and is not in this build: refused, never silently left out."""
+
+
+def question(body: Chat, session: str | None) -> Question:
+    """Raises BadInput for what this build cannot do."""
+    for name in _NOT_YET:
+        if getattr(body, name):
+            raise BadInput(f"{name} is not in this build", hint="Leave it out.")
+    if body.response_format and body.response_format.type != "text":
+        raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
+    if body.top_logprobs and not body.logprobs:
+        raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    named = (body.metadata or {}).get("session_id")
+    return Question(
+        body.model,
+        tuple(map(_message, body.messages)),
+        body.n or 1,
+        body.max_completion_tokens or body.max_tokens,
+        1.0 if body.temperature is None else body.temperature,
+        body.top_k or -1,
+        1.0 if body.top_p is None else body.top_p,
+        body.seed,
+        stop,
+        body.top_logprobs or 0,
+        session or (str(named)[:200] if named else None),
+    )
+
+
+def _message(message: ChatMessage) -> Message:
+    if message.tool_calls or message.role == "tool":
+        raise BadInput("Tool calls are not in this build", hint="Send plain messages.")
+    role: Role = "system" if message.role == "developer" else message.role
+    if isinstance(message.content, list):
+        if other := [part.type for part in message.content if part.type != "text"]:
+            raise BadInput(f"Content parts of type {other[0][:50]!r} are not in this build", hint="Send text.")
+        return Message(role, "".join(part.text or "" for part in message.content), message.name)
+    return Message(role, message.content or "", message.name)
