@@ -21,14 +21,19 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anubhav.catalog.library import Library
+from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
+from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
 from anubhav.http.errors import answer
 from anubhav.ports import Sampler, Trainer
+from anubhav.releases.laps import LapBook
+from anubhav.releases.register import Register
 from anubhav.rendering.renderer import Renderer
+from anubhav.rewards.baseline import Baselines
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
@@ -98,6 +103,8 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         house = _join(settings.data_dir, database, models, engines, renderers)
         stack.push_async_callback(house.desk.stop)
         stack.push_async_callback(house.sampling.stop)
+        stack.push_async_callback(house.laps.stop)
+        await house.laps.recover()
         await house.desk.recover()
         yield house, Keyring(database)
 
@@ -115,12 +122,16 @@ def _join(
     desk = Desk(database, trainers, data_dir, Limits(models))
     voices = Voices(database, samplers, desk.checkpoints)
     return House(
-        database=database,
         models=models,
         renderers=renderers,
         desk=desk,
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
+        recorder=Recorder(database),
+        baselines=Baselines(database),
+        register=Register(database),
+        laps=LapBook(database),
+        probes=ProbeShelf(database),
     )
 
 

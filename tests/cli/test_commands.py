@@ -18,7 +18,7 @@ def lap(outcome: str | None, state: str = "done") -> dict[str, Any]:
     verdict = outcome and {"outcome": outcome, "reason": "because", "comparisons": [SUITE]}
     return {
         "id": "lap_1", "alias": "default", "state": state, "phase": "settled", "outcome": outcome,
-        "verdict": verdict, "report": {"error": "no disk"},
+        "verdict": verdict, "report": {"failure": "no disk"},
     }  # fmt: skip
 
 

@@ -1,24 +1,24 @@
 """The recorder: an answer is an episode before it is given, a judgement is a row before it is acknowledged."""
 
 import hashlib
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import msgspec
 
 from anubhav.episodes.wording import checked
 from anubhav.errors import BadInput, Mismatch, NotFound
 from anubhav.store import experience
-from anubhav.store.database import Database
+from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Episode, Feedback, split_target
 from anubhav.types.ids import new_id
 
 STAGE = "lap"
 """The cursor of the learning loop."""
-_LAP_LIMIT = 4096
-"""Feedback one lap reads at most."""
+_LAP_LIMIT = 1024
+"""Feedback one lap reads at most; what is beyond waits for the next."""
 _REPLAYED = 512
 
 
@@ -40,9 +40,12 @@ class Fresh:
 
     feedback: tuple[Feedback, ...]
     older: tuple[Feedback, ...]
+    """Newest first."""
     episodes: dict[str, Episode]
-    position: int
-    """Where the cursor will stand once this was used."""
+    span: tuple[int, int]
+    """Where the cursor stands, and where it will once this was used."""
+    full: bool
+    """One lap cannot read more than this."""
 
 
 class Recorder:
@@ -69,18 +72,19 @@ class Recorder:
         """
         return await self._database.run(lambda c: [_enter(c, tenant, one) for one in given])
 
-    async def unread(self, alias: str) -> Fresh:
-        return await self._database.run(lambda c: _unread(c, alias))
+    async def unread(self, alias: str, taught: Sequence[str] = ()) -> Fresh:
+        """`taught`: the laps whose feedback is worth replaying; their reports tell what they read as `span`."""
+        return await self._database.run(lambda c: _unread(c, alias, taught))
 
 
-def _find(connection: sqlite3.Connection, tenant: str, episode: str) -> Episode:
+def _find(connection: Connection, tenant: str, episode: str) -> Episode:
     found = experience.find_episode(connection, episode)
     if found is None or found.tenant != tenant:
         raise NotFound(f"There is no reply {episode[:100]!r}", hint="Use the id of a reply this server gave you.")
     return found
 
 
-def _enter(connection: sqlite3.Connection, tenant: str, given: Given) -> tuple[Feedback, Episode, str]:
+def _enter(connection: Connection, tenant: str, given: Given) -> tuple[Feedback, Episode, str]:
     value, text = checked(given.kind, given.value, given.text)
     episode, choice = _target(connection, tenant, given.target)
     against = None
@@ -110,7 +114,7 @@ def _enter(connection: sqlite3.Connection, tenant: str, given: Given) -> tuple[F
     return feedback, episode, "accepted"
 
 
-def _target(connection: sqlite3.Connection, tenant: str, target: str) -> tuple[Episode, int]:
+def _target(connection: Connection, tenant: str, target: str) -> tuple[Episode, int]:
     name, choice = split_target(target)
     episode = _find(connection, tenant, name)
     if choice >= len(episode.choices):
@@ -118,11 +122,21 @@ def _target(connection: sqlite3.Connection, tenant: str, target: str) -> tuple[E
     return episode, choice
 
 
-def _unread(connection: sqlite3.Connection, alias: str) -> Fresh:
+def _unread(connection: Connection, alias: str, taught: Sequence[str]) -> Fresh:
     start = experience.position(connection, STAGE, alias)
     feedback = experience.feedback_after(connection, alias, start, _LAP_LIMIT)
-    older = experience.feedback_before(connection, alias, start, _REPLAYED)
+    older = _replay(connection, alias, taught)
     names = {one.episode for one in (*feedback, *older)}
     names |= {split_target(one.against)[0] for one in feedback if one.against}
     episodes = {name: found for name in sorted(names) if (found := experience.find_episode(connection, name))}
-    return Fresh(tuple(feedback), tuple(older), episodes, feedback[-1].seq if feedback else start)
+    end = feedback[-1].seq if feedback else start
+    return Fresh(tuple(feedback), tuple(older), episodes, (start, end), len(feedback) == _LAP_LIMIT)
+
+
+def _replay(connection: Connection, alias: str, taught: Sequence[str]) -> list[Feedback]:
+    older: list[Feedback] = []
+    for name in reversed(taught):
+        if (found := experience.find_lap(connection, name)) and (span := found[0].report.get("span")):
+            after, upto = cast(tuple[int, int], span)
+            older += experience.feedback_between(connection, alias, after, upto, _REPLAYED - len(older))
+    return older

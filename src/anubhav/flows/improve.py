@@ -1,5 +1,6 @@
 """Improve: one lap of learning. `run_lap` reads like its own summary."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -24,60 +25,60 @@ TENANT = "anubhav"
 """Whose the candidates are: the house's own. Aliases lend them to everybody."""
 
 
-async def start_lap(house: House, alias: str, who: str) -> Lap:
+async def start_lap(house: House, alias: str, who: str, preset: Preset = PRESET) -> Lap:
     """Begin a lap in the background. Raises BadInput when there is nothing to learn from, Busy while one runs."""
-    sealed = await seal(house, alias)
-    if sealed.plan.empty:
-        raise BadInput(
-            f"There is no new feedback on {alias}",
-            hint="Correct or rate some of its replies (POST /v1/feedback) first.",
-        )
-    lap = await house.laps.open(alias)
-    house.laps.start(lap, run_lap(house, lap, sealed, who, PRESET))
+    if alias in house.models or "@" in alias or "tinker://" in alias:
+        raise BadInput(f"{alias[:100]!r} is fixed; only an alias learns", hint="Ask for `default`, and teach that.")
+    lap = house.laps.open(alias)
+    try:
+        incumbent = await house.voices.resolve(TENANT, f"{alias}@stable")
+        sealed = await seal(house, alias, incumbent)
+        if sealed.plan.empty:
+            raise BadInput(
+                f"There is nothing to learn from yet: no new feedback on {alias}",
+                hint="Correct or rate some of its replies (POST /v1/feedback) first.",
+            )
+        await house.laps.start(lap, lambda lap: run_lap(house, lap, incumbent, sealed, who, preset))
+    except BaseException:
+        house.laps.give_up(lap)
+        raise
     return lap
 
 
-async def run_lap(house: House, lap: Lap, sealed: Sealed, who: str, preset: Preset) -> None:
+async def run_lap(house: House, lap: Lap, incumbent: Voice, sealed: Sealed, who: str, preset: Preset) -> None:
     """Fresh feedback → candidate → verdict → release. A crash anywhere before the last line leaves it all unread."""
-    incumbent = await house.voices.resolve(TENANT, f"{lap.alias}@stable")
-    candidate = await RunClient.start(
-        house.desk, TENANT, incumbent.base_model, incumbent.path or preset.spec, tag=lap.id
-    )
+    origin = incumbent.path or preset.spec
+    candidate = await RunClient.start(house.desk, TENANT, incumbent.base_model, origin, tag=lap.id)
     try:
         await teach(house, lap, candidate, incumbent, sealed.plan, preset)
         await house.laps.tell(lap, "saving")
         checkpoint = await candidate.save(lap.id, "weights")
     finally:
         await candidate.end()
-    await house.laps.tell(lap, "judging", probes=len(sealed.probes) + len(guard()))
+    probes = (*sealed.probes, *guard())
+    await house.laps.tell(lap, "judging", probes=len(probes))
     voice = await house.voices.of_path(TENANT, str(checkpoint.path))
-    verdict = judge(await measure(house, (*sealed.probes, *guard()), incumbent, voice))
-    await settle(house, lap, sealed, checkpoint, verdict, who, incumbent)
+    scores = await measure(house, probes, incumbent, voice)
+    verdict = await asyncio.to_thread(judge, scores)
+    await settle(house, lap, sealed, checkpoint, verdict, who)
+    if verdict.outcome != "pass":
+        await house.desk.checkpoints.delete(TENANT, str(checkpoint.path))
 
 
-async def settle(
-    house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint, verdict: Verdict, who: str, incumbent: Voice
-) -> None:
+async def settle(house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint, verdict: Verdict, who: str) -> None:
     """Release or discard, close the lap and move the cursor in one transaction.
 
-    Inconclusive holds: the feedback stays unread, so the next lap learns from it together with what comes.
+    Inconclusive holds: the feedback stays unread, so the next lap learns from it together with what comes, unless a
+    lap cannot read more than it did.
     """
-    promoted = verdict.outcome == "pass"
-    path = str(checkpoint.path) if promoted else incumbent.path
+    action = "promote" if verdict.outcome == "pass" else "discard"
     summary = msgspec.to_builtins(replace(verdict, scores=()))
+    path = str(checkpoint.path)
     release = Release(
-        new_id("rel"),
-        lap.alias,
-        path,
-        checkpoint.adapter if promoted else incumbent.adapter,
-        "promote" if promoted else "discard",
-        who,
-        verdict.reason,
-        time.time(),
-        lap.id,
-        summary,
+        new_id("rel"), lap.alias, path, checkpoint.adapter, action, who, verdict.reason, time.time(), lap.id, summary
     )
-    report = {**house.laps.report(lap), "verdict": summary, "release": release.id, "candidate": str(checkpoint.path)}
+    report = {**house.laps.report(lap), "verdict": summary, "release": release.id, "span": sealed.span}
     done = replace(lap, state="done", phase="done", report=report, finished_at=time.time())
-    cursor = None if verdict.outcome == "inconclusive" else (STAGE, sealed.position)
-    await house.register.settle(release, done, msgspec.json.encode(verdict).decode(), cursor)
+    read = verdict.outcome != "inconclusive" or sealed.full
+    evidence = msgspec.json.encode(verdict).decode()
+    await house.register.settle(release, done, evidence, (STAGE, sealed.span[1]) if read else None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anubhav.flows.house import House
 from anubhav.learning import imitation, policy, preference
-from anubhav.learning.anchors import anchor_prompts, take
+from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take
 from anubhav.learning.plan import Plan
 from anubhav.learning.presets import Preset
 from anubhav.serving.voices import Voice
@@ -14,8 +14,6 @@ from anubhav.training.client import RunClient
 from anubhav.types.chat import Message
 from anubhav.types.experience import Lap
 from anubhav.types.sampling import SampleRequest, SamplingParams
-
-Pairing = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 async def teach(house: House, lap: Lap, run: RunClient, incumbent: Voice, plan: Plan, preset: Preset) -> None:
@@ -36,25 +34,31 @@ async def teach(house: House, lap: Lap, run: RunClient, incumbent: Voice, plan: 
 async def _imitate(house: House, lap: Lap, run: RunClient, incumbent: Voice, plan: Plan, preset: Preset) -> None:
     await house.laps.tell(lap, "anchoring")
     anchors = await _anchor(house, incumbent, preset)
-    examples = [(one.prompt, one.answer) for one in (*plan.corrections, *plan.replayed)]
     for step in range(preset.imitation.steps):
-        data = imitation.batch([*examples, *take(anchors, step, preset.anchors)])
+        replayed = take(plan.replayed, step, preset.replayed)
+        examples = [(one.prompt, one.answer) for one in (*plan.corrections, *replayed)]
+        held = take(anchors, step, preset.anchors)
+        data = [imitation.imitate(prompt, answer, 1.0 / len(examples)) for prompt, answer in examples]
+        data += [hold(anchor, preset.anchor_weight / len(held)) for anchor in held]
         result = await run.forward_backward(data, "cross_entropy")
         await run.optim_step(preset.imitation.at(step))
         loss = round(result.metrics["loss:sum"], 4)
         await house.laps.tell(lap, "imitating", step=step + 1, steps=preset.imitation.steps, loss=loss)
 
 
-async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Pairing]:
+async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Anchor]:
     """What the incumbent says to general prompts, at temperature 1; the prompt's number is the seed."""
     renderer = house.renderers[incumbent.base_model]
 
-    async def say(number: int, text: str) -> Pairing:
+    async def say(number: int, text: str) -> Anchor:
         prompt = renderer.render([Message("user", text)])
         params = SamplingParams(preset.anchor_tokens, seed=number, stop_tokens=renderer.stop_tokens)
-        request = SampleRequest(prompt, params, incumbent.adapter, priority="training")
-        said = [token async for event in house.voices.sample(incumbent, request) for token in event.tokens]
-        return prompt, tuple(said)
+        request = SampleRequest(
+            prompt, params, incumbent.adapter, top_logprobs=preset.anchor_width, priority="training"
+        )
+        events = [event async for event in house.voices.sample(incumbent, request)]
+        said = tuple(token for event in events for token in event.tokens)
+        return Anchor(prompt, said, tuple(likely for event in events for likely in event.top))
 
     return list(await asyncio.gather(*(say(number, text) for number, text in enumerate(anchor_prompts()))))
 

@@ -56,8 +56,6 @@ async def mean_logprob(house: House, voice: Voice, prompt: tuple[int, ...], answ
     request = SampleRequest(
         (*prompt, *answer), SamplingParams(1), voice.adapter, prompt_logprobs=True, priority="training"
     )
-    async for event in house.voices.sample(voice, request):
-        if event.prompt:
-            known = [value for value in event.prompt.logprobs[len(prompt) :] if value is not None]
-            return sum(known) / len(known)
-    raise AssertionError("a sampler that was asked for prompt log-probabilities gave none")
+    found = [event.prompt async for event in house.voices.sample(voice, request) if event.prompt]
+    known = [value for value in found[0].logprobs[len(prompt) :] if value is not None]
+    return sum(known) / len(known)

@@ -1,6 +1,6 @@
 """The verdict. A candidate passes only if every target suite improved beyond chance and no guard suite fell.
 
-target: lower bound > 0 → improved; upper bound < 0 → fail; else inconclusive.
+target: lower bound > 0 → improved; upper bound < 0 → fail; else, or with under five items, inconclusive.
 guard:  fell by more than its tolerance beyond chance → fail; by more, but within chance → inconclusive.
 """
 
@@ -14,7 +14,11 @@ from anubhav.types.experience import Comparison, Score, Verdict
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 TOLERANCES: Mapping[str, float] = {"guard-text": 0.05, "guard-questions": 0.10}
-"""By guard suite: nats per token, and share of questions right. Other guard suites have none."""
+"""By guard suite: nats per token, and share of questions right."""
+_TOLERANCE = 0.05
+"""Of other guard suites."""
+_FEWEST = 5
+"""With fewer items a bootstrap knows no chance: one item alone has an interval of no width."""
 
 
 def judge(scores: Sequence[Score]) -> Verdict:
@@ -30,19 +34,26 @@ def judge(scores: Sequence[Score]) -> Verdict:
 
 
 def _decide(targets: list[Comparison], guards: list[Comparison]) -> tuple[Outcome, str]:
-    fallen = [one for one in guards if one.high < -TOLERANCES.get(one.suite, 0.0)]
+    fallen = [one for one in guards if one.high < -_tolerance(one)]
     lost = [one for one in targets if one.high < 0]
     if fallen or lost:
         return "fail", "; ".join(f"{one.suite} got worse: {_show(one)}" for one in (*fallen, *lost))
-    doubtful = [one for one in guards if one.difference < -TOLERANCES.get(one.suite, 0.0)]
+    doubtful = [one for one in guards if one.difference < -_tolerance(one)]
     if doubtful:
         return "inconclusive", "; ".join(f"{one.suite} may have got worse: {_show(one)}" for one in doubtful)
     if not targets:
         return "inconclusive", "no probe measures what this lap was to improve"
+    few = [one for one in targets if one.n < _FEWEST]
+    if few:
+        return "inconclusive", "; ".join(f"{one.suite} has {one.n} items, too few to tell from chance" for one in few)
     unsure = [one for one in targets if one.low <= 0]
     if unsure:
         return "inconclusive", "; ".join(f"{one.suite} is within chance: {_show(one)}" for one in unsure)
     return "pass", "; ".join(f"{one.suite} improved: {_show(one)}" for one in targets)
+
+
+def _tolerance(guard: Comparison) -> float:
+    return TOLERANCES.get(guard.suite, _TOLERANCE)
 
 
 def _show(one: Comparison) -> str:

@@ -1,14 +1,13 @@
 """Probes: those an operator sealed for an alias, and the guard that every candidate has to pass."""
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
 from anubhav.store import experience
-from anubhav.store.database import Database
+from anubhav.store.database import Connection, Database
 from anubhav.types.chat import Message
 from anubhav.types.experience import Probe
 
@@ -21,7 +20,7 @@ class ProbeShelf:
         """All or none; a probe with a known id replaces the old one."""
         now, found = time.time(), list(probes)
 
-        def keep(connection: sqlite3.Connection) -> None:
+        def keep(connection: Connection) -> None:
             for probe in found:
                 experience.add_probe(connection, probe, now)
 

@@ -14,6 +14,8 @@ _WORDINGS = (
     "Could you tell me: {question}",
     "A friend asked me this today. {question}",
     "{question} I would like to know.",
+    "Hello! {question} Thank you.",
+    "Please answer this for me: {question}",
 )
 
 

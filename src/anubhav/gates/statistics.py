@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anubhav.types.experience import Comparison, Score
 
-_RESAMPLES = 4000
+_RESAMPLES = 10_000
 
 
 def interval(differences: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:

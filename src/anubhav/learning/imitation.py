@@ -11,8 +11,3 @@ def imitate(prompt: Sequence[int], answer: Sequence[int], weight: float = 1.0) -
     full = (*prompt, *answer)
     weights = [0.0] * (len(prompt) - 1) + [weight / len(answer)] * len(answer)
     return Datum(full[:-1], {"target_tokens": ints(full[1:]), "weights": floats(weights)})
-
-
-def batch(examples: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Datum]:
-    """(prompt, answer) pairs whose summed loss is the mean over examples, so the learning rate fits any number."""
-    return [imitate(prompt, answer, 1.0 / len(examples)) for prompt, answer in examples]

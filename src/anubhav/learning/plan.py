@@ -7,8 +7,8 @@ from anubhav.learning.policy import Rated
 from anubhav.learning.preference import Pair
 from anubhav.types.experience import Choice, Episode, Feedback, split_target
 
-Answer = Callable[[Episode, str], tuple[int, ...]]
-"""The tokens of a reply with this text, in the words of the episode's model."""
+Answer = Callable[[str], tuple[int, ...]]
+"""The tokens of a reply with this text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,17 @@ def make_plan(
     episodes: Mapping[str, Episode],
     rewards: Mapping[tuple[str, int], float],
     answer: Answer,
+    longest: int,
 ) -> Plan:
-    """`rewards` by (episode, choice), as the rewards room merged them."""
+    """`rewards` by (episode, choice), as the rewards room merged them; `older` newest first.
+
+    What is longer than `longest` tokens is left out, as no model could be trained on it.
+    """
     fresh = [one for one in fresh if one.episode in episodes]
-    corrections = _examples(fresh, episodes, answer)
-    known = {(example.prompt, example.text) for example in corrections}
-    replayed = [one for one in _examples(older, episodes, answer) if (one.prompt, one.text) not in known]
+    corrections = _examples(fresh, episodes, answer, longest)
+    known = {example.prompt for example in corrections}
+    earlier = _examples(reversed(list(older)), episodes, answer, longest)
+    replayed = [one for one in earlier if one.prompt not in known]
     corrected = {(one.episode, one.choice) for one in fresh if one.kind == "correction"}
     rated = [
         Rated(episodes[name].prompt_tokens, choice.tokens, reward)
@@ -55,15 +60,17 @@ def make_plan(
     return Plan(tuple(corrections), tuple(replayed), tuple(_pairs(fresh, corrections, episodes)), tuple(rated))
 
 
-def _examples(feedback: Iterable[Feedback], episodes: Mapping[str, Episode], answer: Answer) -> list[Example]:
+def _examples(
+    feedback: Iterable[Feedback], episodes: Mapping[str, Episode], answer: Answer, longest: int
+) -> list[Example]:
     """The last correction of each prompt counts."""
     found: dict[tuple[int, ...], Example] = {}
     for one in feedback:
         if one.kind == "correction" and one.text and one.episode in episodes:
             episode = episodes[one.episode]
             text = one.text.strip()
-            found[episode.prompt_tokens] = Example(episode, text, episode.prompt_tokens, answer(episode, text))
-    return list(found.values())
+            found[episode.prompt_tokens] = Example(episode, text, episode.prompt_tokens, answer(text))
+    return [one for one in found.values() if len(one.prompt) + len(one.answer) <= longest]
 
 
 def _pairs(

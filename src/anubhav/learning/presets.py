@@ -35,7 +35,13 @@ class Preset:
     """5e-4 collapses."""
     anchors: int = 4
     """Anchors in each imitation step, taken in turn from all of them."""
+    anchor_weight: float = 0.3
+    """Of all anchors of a step together; the examples to imitate weigh 1."""
     anchor_tokens: int = 40
+    replayed: int = 8
+    """Earlier corrections in each imitation step, in turn."""
+    anchor_width: int = 16
+    """The incumbent's likeliest tokens that an anchor holds to at each place."""
 
 
 PRESET = Preset()

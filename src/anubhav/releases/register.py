@@ -1,11 +1,10 @@
 """The register of releases. A promotion needs a verdict; going back never does."""
 
-import sqlite3
 import time
 
 from anubhav.errors import BadInput
 from anubhav.store import experience, releases
-from anubhav.store.database import Database
+from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Lap, Release
 from anubhav.types.ids import new_id
 
@@ -25,10 +24,14 @@ class Register:
     async def aliases(self) -> list[str]:
         return await self._database.run(releases.aliases)
 
+    async def standing(self, alias: str) -> list[Release]:
+        """The promotions that led to what is live, oldest first: those that were rolled back are not among them."""
+        return await self._database.run(lambda c: _standing(c, alias))
+
     async def settle(self, release: Release, lap: Lap, evidence: str, cursor: tuple[str, int] | None) -> None:
         """The release, the finished lap with its evidence, and the (stage, position) it has read: all or nothing."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             releases.add(connection, release)
             experience.put_lap(connection, lap, evidence)
             if cursor:
@@ -41,23 +44,21 @@ class Register:
         return await self._database.run(lambda c: _roll_back(c, alias, who, why))
 
 
-def _roll_back(connection: sqlite3.Connection, alias: str, who: str, why: str) -> Release:
-    now = releases.current(connection, alias)
-    if now is None or now.path is None:
+def _standing(connection: Connection, alias: str) -> list[Release]:
+    standing: list[Release] = []
+    for change in releases.changes(connection, alias):
+        if change.action == "promote":
+            standing.append(change)
+        else:
+            standing.pop()
+    return standing
+
+
+def _roll_back(connection: Connection, alias: str, who: str, why: str) -> Release:
+    standing = _standing(connection, alias)
+    if not standing:
         raise BadInput(f"{alias} answers with its base model already", hint="There is nothing to go back to.")
-    promoted = [one for one in releases.history(connection, alias, 10_000) if one.action == "promote"]
-    # Several steps back in a row must not swing between the two newest: go below the one that is live.
-    place = next(place for place, one in enumerate(promoted) if one.path == now.path)
-    before = promoted[place + 1] if place + 1 < len(promoted) else None
-    release = Release(
-        new_id("rel"),
-        alias,
-        before.path if before else None,
-        before.adapter if before else None,
-        "rollback",
-        who,
-        why,
-        time.time(),
-    )
+    path, adapter = (standing[-2].path, standing[-2].adapter) if len(standing) > 1 else (None, None)
+    release = Release(new_id("rel"), alias, path, adapter, "rollback", who, why, time.time())
     releases.add(connection, release)
     return release

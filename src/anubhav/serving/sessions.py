@@ -23,7 +23,7 @@ from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams, 
 
 _KEPT_SECONDS = 600.0
 _OPEN = 4096
-"""Sample promises at a time; beyond it Busy."""
+"""Samples under way at a time; beyond it Busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,10 @@ class SampleOutcome:
 @dataclass(slots=True)
 class _Promise:
     tenant: str
+    asked: tuple[str, int]
     task: "asyncio.Task[SampleOutcome]"
     made_at: float = field(default_factory=time.monotonic)
+    retrieved: bool = False
 
 
 class SamplingSessions:
@@ -103,12 +105,10 @@ class SamplingSessions:
             return known
         voice = await (self._voices.of_path(tenant, row.path) if row.path else self._base(tenant, row.base_model))
         request, stops = self._request(voice, ask)
-        self._forget_old()
-        if len(self._promises) >= _OPEN:
-            raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
+        self._make_room()
         promise = new_id("sp")
         task = asyncio.create_task(self._run(voice, request, stops))
-        self._promises[promise] = _Promise(tenant, task)
+        self._promises[promise] = _Promise(tenant, (sampler, number), task)
         self._asked[sampler, number] = promise
         return promise
 
@@ -122,6 +122,7 @@ class SamplingSessions:
             return None
         if held.task.cancelled():
             raise Gone("This sample was cancelled", hint="Sample again.")
+        held.retrieved = True
         problem = held.task.exception()
         if problem is None:
             return held.task.result()
@@ -141,12 +142,17 @@ class SamplingSessions:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _forget_old(self) -> None:
-        old = time.monotonic() - _KEPT_SECONDS
-        gone = {name for name, held in self._promises.items() if held.task.done() and held.made_at < old}
-        for name in gone:
+    def _make_room(self) -> None:
+        """Let go of the oldest finished promises that were retrieved, or kept long enough."""
+        now = time.monotonic()
+        while self._promises:
+            name, held = next(iter(self._promises.items()))
+            if not held.task.done() or (not held.retrieved and held.made_at > now - _KEPT_SECONDS):
+                break
             del self._promises[name]
-        self._asked = {key: name for key, name in self._asked.items() if name not in gone}
+            self._asked.pop(held.asked, None)
+        if sum(not held.task.done() for held in self._promises.values()) >= _OPEN:
+            raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
 
     def _request(self, voice: Voice, ask: Ask) -> tuple[SampleRequest, tuple[str, ...]]:
         model = self._models[voice.base_model]

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from anubhav.errors import Broken, Unavailable
 from anubhav.store.migrations import migrate
 
+Connection = sqlite3.Connection
+"""For the rooms that compose works: they name the store's connection without importing a driver."""
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 _GROUP = 256

@@ -53,6 +53,15 @@ def feedback_after(connection: sqlite3.Connection, alias: str, position: int, li
     return [_feedback(row) for row in rows]
 
 
+def feedback_between(connection: sqlite3.Connection, alias: str, after: int, upto: int, limit: int) -> list[Feedback]:
+    """What came after one position and not after another, newest first."""
+    rows = connection.execute(
+        "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+        (alias, after, upto, limit),
+    )
+    return [_feedback(row) for row in rows]
+
+
 def feedback_before(connection: sqlite3.Connection, alias: str, position: int, limit: int) -> list[Feedback]:
     """What was read already, newest first."""
     rows = connection.execute(

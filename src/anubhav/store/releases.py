@@ -39,6 +39,12 @@ def history(connection: sqlite3.Connection, alias: str | None, limit: int) -> li
     return [_release(row) for row in rows]
 
 
+def changes(connection: sqlite3.Connection, alias: str) -> list[Release]:
+    """Every promotion and rollback, oldest first."""
+    rows = connection.execute("SELECT * FROM releases WHERE alias = ? AND action <> 'discard' ORDER BY seq", (alias,))
+    return [_release(row) for row in rows]
+
+
 def aliases(connection: sqlite3.Connection) -> list[str]:
     return [row["alias"] for row in connection.execute("SELECT alias FROM live ORDER BY alias")]
 

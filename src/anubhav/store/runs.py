@@ -2,7 +2,6 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -22,6 +21,7 @@ class RunRow:
     metadata: dict[str, str]
     created_at: float
     used_at: float
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,15 @@ def waiting_runs(connection: sqlite3.Connection) -> list[RunRow]:
     return [_run(row) for row in rows]
 
 
-def end_run(connection: sqlite3.Connection, run: str) -> None:
+def end_run(connection: sqlite3.Connection, run: str, result: bytes) -> list[str]:
+    """Close the run and settle what was not applied as failed with `result`; returns the promises settled so."""
     connection.execute("UPDATE runs SET ended = 1 WHERE id = ?", (run,))
+    rows = connection.execute(
+        "UPDATE ops SET state = 'failed', result = ?, done_at = ?"
+        " WHERE run = ? AND state = 'pending' RETURNING promise",
+        (result, time.time(), run),
+    )
+    return [row["promise"] for row in rows.fetchall()]
 
 
 def add_op(connection: sqlite3.Connection, op: OpRow) -> None:
@@ -116,15 +123,26 @@ def find_op(connection: sqlite3.Connection, run: str, seq: int) -> OpRow | None:
     return _op(row) if row else None
 
 
-def find_promise(connection: sqlite3.Connection, promise: str) -> OpRow | None:
-    row = connection.execute("SELECT * FROM ops WHERE promise = ?", (promise,)).fetchone()
+def find_promise(connection: sqlite3.Connection, tenant: str, promise: str) -> OpRow | None:
+    """The operation behind a promise, if the tenant's."""
+    row = connection.execute(
+        "SELECT ops.* FROM ops JOIN runs ON runs.id = ops.run WHERE promise = ? AND tenant = ?", (promise, tenant)
+    ).fetchone()
     return _op(row) if row else None
 
 
-def ops_from(connection: sqlite3.Connection, run: str, seq: int) -> Iterator[OpRow]:
+def last_settled(connection: sqlite3.Connection, run: str) -> int:
+    """The highest sequence number with a result, -1 before the first."""
+    # Walks down from the newest; max() would read every row of the run.
+    query = "SELECT seq FROM ops WHERE run = ? AND state != 'pending' ORDER BY seq DESC LIMIT 1"
+    row = connection.execute(query, (run,)).fetchone()
+    return row["seq"] if row else -1
+
+
+def ops_from(connection: sqlite3.Connection, run: str, seq: int) -> list[OpRow]:
     """The operations of a run from `seq` on, in order."""
-    rows = connection.execute("SELECT * FROM ops WHERE run = ? AND seq >= ? ORDER BY seq", (run, seq)).fetchall()
-    return map(_op, rows)
+    rows = connection.execute("SELECT * FROM ops WHERE run = ? AND seq >= ? ORDER BY seq", (run, seq))
+    return [_op(row) for row in rows]
 
 
 def settle_op(connection: sqlite3.Connection, run: str, seq: int, state: str, result: bytes) -> None:
@@ -183,10 +201,19 @@ def list_checkpoints(connection: sqlite3.Connection, tenant: str, run: str | Non
     return [_checkpoint(row) for row in rows]
 
 
-def drop_checkpoint(connection: sqlite3.Connection, path: str, folder: str) -> bool:
-    """Returns whether another checkpoint still lies in `folder`."""
+def drop_checkpoint(connection: sqlite3.Connection, path: str) -> bool:
+    """False, with nothing done, while an alias answers with it."""
+    live = "SELECT 1 FROM live JOIN releases ON releases.id = live.release WHERE releases.path = ?"
+    if connection.execute(live, (path,)).fetchone():
+        return False
     connection.execute("DELETE FROM checkpoints WHERE path = ?", (path,))
-    return connection.execute("SELECT 1 FROM checkpoints WHERE folder = ? LIMIT 1", (folder,)).fetchone() is not None
+    return True
+
+
+def folders(connection: sqlite3.Connection) -> set[str]:
+    """Every folder a checkpoint or a snapshot names."""
+    rows = connection.execute("SELECT folder FROM checkpoints UNION SELECT folder FROM snapshots")
+    return {row["folder"] for row in rows}
 
 
 def _json(value: object) -> str:
@@ -203,6 +230,7 @@ def _run(row: sqlite3.Row) -> RunRow:
         msgspec.json.decode(row["metadata"], type=dict[str, str]),
         row["created_at"],
         row["used_at"],
+        bool(row["ended"]),
     )
 
 

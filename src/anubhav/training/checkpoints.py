@@ -4,16 +4,20 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from anubhav.errors import Broken, NotFound
+from anubhav.errors import Broken, NotAllowed, NotFound, Unavailable
 from anubhav.store import runs
 from anubhav.store.database import Database
 from anubhav.types.checkpoints import Checkpoint, parse_path
 from anubhav.types.ids import AdapterId, RunId, new_id
 
 _WEIGHTS = "adapter_model.safetensors"
+_PARTS = ("checkpoints", "snapshots")
+_FULL = 1 << 20
+"""A disk with fewer free bytes than this is full."""
 
 Write = Callable[[Path], Awaitable[None]]
 
@@ -23,7 +27,7 @@ class Checkpoints:
         """`folder`: the data folder; checkpoints and snapshots lie in two folders of it."""
         self._database, self._root = database, folder
         self._verified: set[str] = set()
-        for part in ("checkpoints", "snapshots"):
+        for part in _PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
 
     async def find(self, tenant: str, path: str) -> Checkpoint:
@@ -59,32 +63,46 @@ class Checkpoints:
         self._verified.add(folder)
 
     async def delete(self, tenant: str, path: str) -> None:
-        """Only the owner may. The files go when no other checkpoint shares them."""
+        """Raises NotFound unless `tenant` owns it, NotAllowed while an alias answers with it."""
         found, _ = await self._find(tenant, path)
         if found.tenant != tenant:
             raise NotFound(f"There is no checkpoint {found.path} of yours", hint="Only its owner can delete it.")
-
-        shared = await self._database.run(lambda c: runs.drop_checkpoint(c, str(found.path), found.folder))
-        if not shared:
-            self._verified.discard(found.folder)
-            await asyncio.to_thread(shutil.rmtree, self._root / found.folder, ignore_errors=True)
+        if not await self._database.run(lambda c: runs.drop_checkpoint(c, str(found.path))):
+            raise NotAllowed(f"{found.path} is live", hint="Roll the alias back or promote another one first.")
+        await self.drop_folder(found.folder)
 
     async def write(self, part: str, write: Write) -> tuple[str, dict[str, str], int]:
-        """Let `write` fill a folder, made durable: (folder, hash of each file, bytes). The row is the caller's."""
-        temporary = self._root / part / f".{new_id('new')}"
-        temporary.mkdir()
-        try:
-            await write(temporary)
-            manifest, size = await asyncio.to_thread(_seal, temporary)
-            folder = f"{part}/{new_id('ck')}"
-            await asyncio.to_thread(_publish, temporary, self._root / folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        """Let `write` fill a folder and make it durable: (folder, hash of each file, bytes). The row is the caller's.
+
+        Raises Unavailable when the disk is full.
+        """
+        return await self.publish(await self.draft(part, write))
+
+    async def draft(self, part: str, write: Write) -> Path:
+        """The first half: a folder that is filled and not yet durable."""
+        draft = self._root / part / f".{new_id('new')}"
+        with _cleared(draft):
+            draft.mkdir()
+            await write(draft)
+        return draft
+
+    async def publish(self, draft: Path) -> tuple[str, dict[str, str], int]:
+        """The second half."""
+        folder = f"{draft.parent.name}/{new_id('ck')}"
+        with _cleared(draft):
+            manifest, size = await asyncio.to_thread(_seal, draft, self._root / folder)
         self._verified.add(folder)
         return folder, manifest, size
 
+    async def sweep(self) -> None:
+        """Remove what a crash left between the files and their row. Only before anything is written."""
+        named = await self._database.run(runs.folders)
+        found = [f"{part}/{entry.name}" for part in _PARTS for entry in (self._root / part).iterdir()]
+        for folder in set(found) - named:
+            await self.drop_folder(folder)
+
     async def drop_folder(self, folder: str) -> None:
+        self._verified.discard(folder)
         await asyncio.to_thread(shutil.rmtree, self._root / folder, ignore_errors=True)
 
     def path_of(self, folder: str) -> Path:
@@ -101,21 +119,33 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _seal(folder: Path) -> tuple[dict[str, str], int]:
+def _seal(draft: Path, final: Path) -> tuple[dict[str, str], int]:
+    """Files, then their folder, then its new name: each is on the disk before the next is begun."""
     manifest: dict[str, str] = {}
     size = 0
-    for file in sorted(folder.iterdir()):
+    for file in sorted(draft.iterdir()):
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
         manifest[file.name] = _hash(file)
         size += file.stat().st_size
-    _sync(folder)
+    _sync(draft)
+    draft.rename(final)
+    _sync(final.parent)
     return manifest, size
 
 
-def _publish(temporary: Path, final: Path) -> None:
-    temporary.rename(final)
-    _sync(final.parent)
+@contextmanager
+def _cleared(draft: Path) -> Generator[None]:
+    """Removes the draft when its making fails."""
+    try:
+        yield
+    except BaseException as problem:
+        # Native writers wrap a full disk in errors of their own, so the disk itself is asked.
+        full = isinstance(problem, Exception) and shutil.disk_usage(draft.parent).free < _FULL
+        shutil.rmtree(draft, ignore_errors=True)
+        if full:
+            raise Unavailable("The server's disk is full", hint="Free some space in the data folder.") from problem
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -4,25 +4,31 @@ An operation is checked, journalled, and only then answered with a promise. The 
 the same promise, never a second gradient.
 """
 
-import sqlite3
+import asyncio
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anubhav.errors import BadInput, Mismatch, NotFound
+from anubhav.errors import BadInput, Busy, Gone, Mismatch, NotFound
 from anubhav.ports import Trainer
 from anubhav.store import runs
-from anubhav.store.database import Database
+from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
+from anubhav.training.bench import Bench, name_taken
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.journal import rename_adapter, write_operation
 from anubhav.training.limits import Limits, check
-from anubhav.training.promises import Promises
+from anubhav.training.promises import Promises, write_outcome
+from anubhav.training.snapshots import Pace, Snapshots
 from anubhav.training.turnstile import Turnstile
+from anubhav.types.checkpoints import TinkerPath
 from anubhav.types.ids import AdapterId, RunId, new_id
-from anubhav.types.operations import Create, Load, Operation
+from anubhav.types.operations import Create, Load, Operation, Save
 from anubhav.types.training import LoraSpec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +44,33 @@ class RunInfo:
 
 
 class Desk:
-    def __init__(self, database: Database, trainers: Mapping[str, Trainer], folder: Path, limits: Limits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        trainers: Mapping[str, Trainer],
+        folder: Path,
+        limits: Limits,
+        *,
+        pace: Pace = Pace(),
+    ) -> None:
         """`trainers` by base model; `folder` is the data folder."""
         self.promises = Promises(database)
         self.checkpoints = Checkpoints(database, folder)
-        self._database, self._trainers, self._limits = database, trainers, limits
+        self._database, self._trainers, self._limits, self._pace = database, trainers, limits, pace
         self._turnstiles: dict[RunId, Turnstile] = {}
 
     async def recover(self) -> None:
         """Go on with every run that has work waiting; the others come back when they are asked for."""
+        await self.checkpoints.sweep()
         for run in await self._database.run(runs.waiting_runs):
             if run.base_model in self._trainers:
                 self._turnstile(run)
+            else:
+                log.warning("run %s waits until the model %s is served again", run.id, run.base_model)
 
     async def stop(self) -> None:
         """What is pending stays in the journal."""
-        for turnstile in self._turnstiles.values():
-            await turnstile.stop()
+        await asyncio.gather(*(turnstile.stop() for turnstile in self._turnstiles.values()))
         self._turnstiles.clear()
 
     async def open_session(
@@ -71,16 +87,16 @@ class Desk:
         """The promise of this operation. Raises, and journals nothing, when it could never succeed."""
         if not 0 <= seq <= self._limits.max_seq:
             raise BadInput(f"The sequence number {seq} is out of range", hint="Number operations 1, 2, 3 …")
-        row = await self._open(tenant, run, operation, metadata or {}) if seq == 0 else await self._row(tenant, run)
-        operation = rename_adapter(operation, AdapterId(run))
-        repeat = await self._database.run(lambda c: runs.find_op(c, run, seq))
-        if repeat is None:
-            await self._check(tenant, row, seq, operation)
-        kind, body, digest = write_operation(operation)
+        kind, body, digest = write_operation(rename_adapter(operation, AdapterId(run)))
         op = OpRow(run, seq, kind, body, digest, new_id("tp"), "pending", None)
-        op = await self._database.run(lambda c: _enter(c, row, op))
-        self._turnstile(row).offer(op)
-        return op.promise
+        row, found = await self._database.run(lambda c: (runs.find_run(c, run), runs.find_op(c, run, seq)))
+        if row is not None and found is not None and row.tenant == tenant:
+            return _same(found, op).promise
+        row = await self._open(tenant, run, operation, metadata or {}) if seq == 0 else _owned(row, tenant, run)
+        await self._check(tenant, row, seq, operation)
+        entry = await self._database.run(lambda c: _enter(c, row, op))
+        self._turnstile(row).offer(entry)
+        return entry.promise
 
     async def run(self, tenant: str, run: RunId) -> RunInfo:
         return _info(await self._row(tenant, run))
@@ -94,14 +110,14 @@ class Desk:
         row = await self._row(tenant, run)
         if turnstile := self._turnstiles.pop(run, None):
             await turnstile.stop()
-        await self._database.run(lambda c: runs.end_run(c, run))
-        await self._trainers[row.base_model].drop(AdapterId(run))
+        ended = Gone("The run was ended before this operation", hint="Open another run from its last checkpoint.")
+        for promise in await self._database.run(lambda c: runs.end_run(c, run, write_outcome(ended))):
+            self.promises.keep(promise, ended)
+        if trainer := self._trainers.get(row.base_model):
+            await trainer.drop(AdapterId(run))
 
     async def _row(self, tenant: str, run: RunId) -> RunRow:
-        row = await self._database.run(lambda c: runs.find_run(c, run))
-        if row is None or row.tenant != tenant:
-            raise NotFound(f"There is no training run {run[:200]}", hint="Create one, or list yours.")
-        return row
+        return _owned(await self._database.run(lambda c: runs.find_run(c, run)), tenant, run)
 
     async def _open(self, tenant: str, run: RunId, operation: Operation, metadata: Mapping[str, str]) -> RunRow:
         """The row a first operation makes, not yet stored."""
@@ -120,34 +136,63 @@ class Desk:
         return RunRow(run, session, tenant, base, spec, dict(metadata), now, now)
 
     async def _check(self, tenant: str, row: RunRow, seq: int, operation: Operation) -> None:
+        if row.ended:
+            raise Gone(f"The run {row.id} was ended", hint="Open another run from its last checkpoint.")
         if seq > 0 and isinstance(operation, Create):
             raise BadInput("Only the first operation of a run can be Create", hint="Open another run.")
         if row.base_model not in self._trainers and not isinstance(operation, Create):
             raise NotFound(f"The model {row.base_model} is not served now", hint="Start the server with it.")
         check(operation, row.base_model, self._limits)
         if isinstance(operation, Load):
-            checkpoint = await self.checkpoints.find(tenant, operation.path)
-            if checkpoint.base_model != row.base_model or (seq and checkpoint.spec.rank != row.spec.rank):
-                raise BadInput(f"{operation.path} does not fit this run's model and rank", hint="Open a run from it.")
-            if operation.optimizer and not checkpoint.has_optimizer:
-                raise BadInput(f"{operation.path} has no optimizer", hint="Load a weights checkpoint.")
+            await self._check_load(tenant, row, operation)
+        if isinstance(operation, Save) and not operation.overwrite:
+            await self._check_name(row, operation)
+        ahead = seq - await self._database.run(lambda c: runs.last_settled(c, row.id))
+        if ahead > self._limits.max_pending:
+            raise Busy(f"Operation {seq} is {ahead} ahead of the run", hint="Wait for some results first.")
+
+    async def _check_load(self, tenant: str, row: RunRow, operation: Load) -> None:
+        checkpoint = await self.checkpoints.find(tenant, operation.path)
+        if checkpoint.base_model != row.base_model or replace(checkpoint.spec, seed=0) != replace(row.spec, seed=0):
+            raise BadInput(f"{operation.path} does not fit this run's model and shape", hint="Open a run from it.")
+        if operation.optimizer and not checkpoint.has_optimizer:
+            raise BadInput(f"{operation.path} was saved without its optimizer", hint="Load a weights checkpoint.")
+
+    async def _check_name(self, row: RunRow, operation: Save) -> None:
+        path = TinkerPath(row.id, "weights" if operation.kind == "weights" else "sampler_weights", operation.name)
+        if await self._database.run(lambda c: runs.find_checkpoint(c, str(path))):
+            raise name_taken(path)
 
     def _turnstile(self, row: RunRow) -> Turnstile:
-        if row.id not in self._turnstiles:
-            trainer = self._trainers[row.base_model]
-            self._turnstiles[row.id] = Turnstile(row, trainer, self._database, self.checkpoints, self.promises)
-        return self._turnstiles[row.id]
+        known = self._turnstiles.get(row.id)
+        if known and not known.stopped:
+            return known
+        trainer = self._trainers[row.base_model]
+        snapshots = Snapshots(row.id, trainer, self._database, self.checkpoints, self._pace)
+        bench = Bench(row, trainer, self._database, self.checkpoints, snapshots)
+        made = Turnstile(row, bench, snapshots, self._database, self.checkpoints, self.promises)
+        self._turnstiles[row.id] = made
+        return made
 
 
-def _enter(connection: sqlite3.Connection, row: RunRow, op: OpRow) -> OpRow:
+def _owned(row: RunRow | None, tenant: str, run: RunId) -> RunRow:
+    if row is None or row.tenant != tenant:
+        raise NotFound(f"There is no training run {run[:200]}", hint="Create one, or list yours.")
+    return row
+
+
+def _same(found: OpRow, op: OpRow) -> OpRow:
+    if found.digest != op.digest:
+        raise Mismatch(
+            f"Operation {op.seq} of this run was sent before with another content", hint="Give it a number of its own."
+        )
+    return found
+
+
+def _enter(connection: Connection, row: RunRow, op: OpRow) -> OpRow:
     """Journal the operation, or find the one that stands there already."""
     if found := runs.find_op(connection, op.run, op.seq):
-        if found.digest != op.digest:
-            raise Mismatch(
-                f"Operation {op.seq} of this run was sent before with another content",
-                hint="Give it a number of its own.",
-            )
-        return found
+        return _same(found, op)
     if op.seq == 0:
         runs.add_run(connection, row)
     runs.add_op(connection, op)

@@ -27,6 +27,8 @@ class Limits:
     max_data: int = 4096
     """Data in one pass."""
     max_seq: int = 1 << 40
+    max_pending: int = 4096
+    """How far a sequence number may be ahead of the last result of its run; beyond it Busy."""
 
 
 def check(operation: Operation, base_model: str, limits: Limits) -> None:
@@ -60,7 +62,8 @@ def _check_optimizer(params: OptimParams) -> None:
         "learning_rate": (params.learning_rate, 0.0, 1e3),
         "beta1": (params.beta1, 0.0, 1.0),
         "beta2": (params.beta2, 0.0, 1.0),
-        "eps": (params.eps, 0.0, 1.0),
+        # At 0 a parameter without a gradient would move by 0 / 0.
+        "eps": (params.eps, 1e-30, 1.0),
         "weight_decay": (params.weight_decay, 0.0, 1e3),
         "grad_clip_norm": (params.grad_clip_norm, 0.0, math.inf),
     }
@@ -88,7 +91,7 @@ def _check_datum(number: int, datum: Datum, needed: Iterable[str], model: Model)
     length = len(datum.tokens)
     if not 1 <= length <= model.context_length:
         raise TooLarge(f"Datum {number} has {length} tokens, outside 1..{model.context_length}", hint="Cut it.")
-    if not all(0 <= token < model.vocab_size for token in datum.tokens):
+    if min(datum.tokens) < 0 or max(datum.tokens) >= model.vocab_size:
         raise BadInput(f"Datum {number} holds token ids outside 0..{model.vocab_size - 1}", hint=_TOKENIZE)
     targets = datum.inputs.get("target_tokens")
     if targets is None or targets.dtype == "float32" or targets.shape[:1] != (length,) or len(targets.shape) > 2:
@@ -96,7 +99,8 @@ def _check_datum(number: int, datum: Datum, needed: Iterable[str], model: Model)
             f"Datum {number} needs integer target_tokens of shape ({length},) or ({length}, K)",
             hint="Position i of target_tokens is what should follow tokens 0..i.",
         )
-    if not all(0 <= token < model.vocab_size for token in targets.tolist()):
+    wanted = targets.tolist()
+    if not wanted or min(wanted) < 0 or max(wanted) >= model.vocab_size:
         raise BadInput(f"Datum {number} has targets outside 0..{model.vocab_size - 1}", hint=_TOKENIZE)
     for name in needed:
         _check_input(number, name, datum.inputs.get(name), targets.shape)
@@ -108,7 +112,8 @@ def _check_input(number: int, name: str, values: Array | None, shape: tuple[int,
         raise BadInput(
             f"Datum {number} needs {name} as float32 of shape {shape}, not {found}", hint="Align it to targets."
         )
-    if not all(map(math.isfinite, values.tolist())):
+    # A double cannot overflow by adding float32s, so the sum is finite when all of them are.
+    if not math.isfinite(sum(values.tolist())):
         raise BadInput(f"Datum {number} has {name} that are not finite", hint="Look for NaN or infinity in your data.")
 
 

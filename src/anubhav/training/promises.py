@@ -80,30 +80,28 @@ def read_outcome(stored: bytes) -> Outcome:
 class Promises:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, asyncio.Future[Outcome]] = {}
 
     async def wait(self, tenant: str, promise: str, timeout: float) -> Outcome | None:  # noqa: ASYNC109 - a long poll
         """The outcome, or None if it is not there within so many seconds. NotFound: no such promise of this tenant."""
-        event = self._waiting.setdefault(promise, asyncio.Event())
-        try:
-            found = await self._find(tenant, promise)
-            if found is None and timeout > 0:
-                async with asyncio.timeout(timeout):
-                    await event.wait()
-                found = await self._find(tenant, promise)
+        found = await self._find(tenant, promise)
+        if found is not None or timeout <= 0:
             return found
-        except TimeoutError:
-            return None
+        future = self._waiting.setdefault(promise, asyncio.get_running_loop().create_future())
+        # It may have been stored between the first look and the line above, which nobody would tell us.
+        if found := await self._find(tenant, promise):
+            self.keep(promise, found)
+            return found
+        done, _ = await asyncio.wait([future], timeout=timeout)
+        return future.result() if done else None
 
     async def _find(self, tenant: str, promise: str) -> Outcome | None:
-        row = await self._database.run(lambda c: runs.find_promise(c, promise))
-        owner = await self._database.run(lambda c: runs.find_run(c, row.run)) if row else None
-        if row is None or owner is None or owner.tenant != tenant:
-            self._waiting.pop(promise, None)
+        row = await self._database.run(lambda c: runs.find_promise(c, tenant, promise))
+        if row is None:
             raise NotFound("There is no such promise", hint="Ask with a request_id this server gave you.")
         return read_outcome(row.result) if row.result is not None else None
 
-    def keep(self, promise: str) -> None:
-        """The result is stored: wake everybody who waits for it."""
-        if event := self._waiting.pop(promise, None):
-            event.set()
+    def keep(self, promise: str, outcome: Outcome) -> None:
+        """The outcome is stored: hand it to everybody who waits for it."""
+        if future := self._waiting.pop(promise, None):
+            future.set_result(outcome)

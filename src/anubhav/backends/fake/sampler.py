@@ -1,21 +1,22 @@
 """The Sampler port over the table."""
 
 import asyncio
+import bisect
 import hashlib
+import heapq
 import itertools
 import math
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from anubhav.backends.fake.files import WEIGHTS, read_rows, read_spec
-from anubhav.backends.fake.table import Rows, log_softmax, logprobs
+from anubhav.backends.fake.files import WEIGHTS, read_spec, read_tables
+from anubhav.backends.fake.table import Rows, log_softmax, look_ahead
 from anubhav.errors import BadInput, NotFound
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, SamplingParams, StopReason, TopLogprobs
 
-_Voice = tuple[Mapping[str, Sequence[float]], float]
-_EMPTY: Rows = {}
+_Voice = tuple[Rows, float]
 
 
 class FakeSampler:
@@ -26,7 +27,7 @@ class FakeSampler:
         """Samples on their way, for tests of cancellation."""
 
     async def attach(self, adapter: AdapterId, source: Path) -> None:
-        self._adapters[adapter] = (read_rows(source / WEIGHTS), read_spec(source).alpha / 32.0)
+        self._adapters[adapter] = (read_tables(source / WEIGHTS)[0]["rows"], read_spec(source).alpha / 32.0)
 
     async def detach(self, adapter: AdapterId) -> None:
         self._adapters.pop(adapter, None)
@@ -57,13 +58,13 @@ class FakeSampler:
             raise BadInput(f"A prompt needs token ids in 0..{self._vocab - 1}", hint="Use the model's tokenizer.")
         if len(request.prompt) >= self._context or request.params.max_tokens < 1 or request.n < 1:
             raise BadInput("The prompt is too long, or max_tokens or n is below 1", hint="Correct them.")
-        return self._adapters[request.adapter] if request.adapter else (_EMPTY, 1.0)
+        return self._adapters[request.adapter] if request.adapter else ({}, 1.0)
 
     def _speak(
         self, request: SampleRequest, voice: _Voice, seed: int, index: int, tokens: list[int]
     ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[TopLogprobs, ...], StopReason | None]:
         params = request.params
-        found = logprobs(tokens, *voice, self._vocab)
+        found = look_ahead(tokens, *voice, self._vocab).logprobs()
         if params.temperature not in (0, 1):
             found = log_softmax([value / params.temperature for value in found])
         made = len(tokens) - len(request.prompt)
@@ -78,28 +79,32 @@ class FakeSampler:
         if not (request.prompt_logprobs or request.top_prompt_logprobs):
             return None
         prompt = request.prompt
-        found = [logprobs(prompt[:place], *voice, self._vocab) for place in range(1, len(prompt))]
-        chosen = tuple(row[token] for row, token in zip(found, prompt[1:], strict=True))
-        likely = tuple(_top(row, request.top_prompt_logprobs) for row in found)
-        return PromptScores((None, *chosen), (None, *likely) if request.top_prompt_logprobs else ())
+        seen = [look_ahead(prompt[:place], *voice, self._vocab) for place in range(1, len(prompt))]
+        chosen = tuple(outlook.logprob(token) for outlook, token in zip(seen, prompt[1:], strict=True))
+        if not request.top_prompt_logprobs:
+            return PromptScores((None, *chosen))
+        likely = tuple(_top(outlook.logprobs(), request.top_prompt_logprobs) for outlook in seen)
+        return PromptScores((None, *chosen), (None, *likely))
 
 
 def _draw(found: list[float], params: SamplingParams, point: float) -> int:
-    order = sorted(range(len(found)), key=lambda token: -found[token])
     if params.temperature == 0:
-        return order[0]
-    kept = order[: params.top_k] if params.top_k > 0 else order
-    masses = [math.exp(found[token]) for token in kept]
-    sums = list(itertools.accumulate(masses))
+        return found.index(max(found))
+    kept: Sequence[int] = range(len(found))
+    if params.top_k > 0 or params.top_p < 1:
+        kept = _likeliest(found, params.top_k if params.top_k > 0 else len(found))
+    sums = list(itertools.accumulate(math.exp(found[token]) for token in kept))
     if params.top_p < 1:
-        count = 1 + sum(total < params.top_p * sums[-1] for total in sums[:-1])
-        kept, sums = kept[:count], sums[:count]
-    return next((token for token, total in zip(kept, sums, strict=True) if point * sums[-1] < total), kept[-1])
+        sums = sums[: 1 + sum(total < params.top_p * sums[-1] for total in sums[:-1])]
+    return kept[min(bisect.bisect_right(sums, point * sums[-1]), len(sums) - 1)]
+
+
+def _likeliest(found: list[float], k: int) -> list[int]:
+    return heapq.nsmallest(k, range(len(found)), key=lambda token: -found[token])
 
 
 def _top(found: list[float], k: int) -> TopLogprobs:
-    order = sorted(range(len(found)), key=lambda token: -found[token])[:k]
-    return tuple((token, found[token]) for token in order)
+    return tuple((token, found[token]) for token in _likeliest(found, k))
 
 
 def _uniform(seed: int, index: int, step: int) -> float:

@@ -66,7 +66,7 @@ def log_softmax(logits: Sequence[float]) -> list[float]:
 
 
 def gradient(pulls: Iterable[Pull], rows: Rows, scale: float) -> Rows:
-    """d loss / d parameter, of those that are there and of those these pulls bring into being."""
+    """D loss / d parameter, of those that are there and of those these pulls bring into being."""
     by_context: dict[int, list[Pull]] = {}
     for pull in pulls:
         for context in pull.outlook.contexts:

@@ -29,7 +29,8 @@ def _add_lora(
 
 def _chunks(rows: Tensor, pair_rows_P: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """(rows of the chunk, pairs of the chunk, each pair's place within the chunk) over sorted `rows`."""
-    for rows_C in rows.split(_CHUNK):
+    # Empty when no pair pulls: advantages or weights of zero. split() would give one empty chunk.
+    for rows_C in rows.split(_CHUNK) if len(rows) else ():
         place_P = torch.searchsorted(rows_C, pair_rows_P).clamp_(max=len(rows_C) - 1)
         pairs = (rows_C[place_P] == pair_rows_P).nonzero()[:, 0]
         yield rows_C, pairs, place_P[pairs]

@@ -4,23 +4,15 @@ from typing import Any
 
 import msgspec
 
-from anubhav.types.experience import Episode, Feedback, Lap, Release
+from anubhav.types.experience import Episode, Feedback, Lap
 
 Json = dict[str, Any]
-
-
-def feedback_json(feedback: Feedback, status: str) -> Json:
-    return {"id": feedback.id, "episode": feedback.episode, "status": status}
 
 
 def lap_json(lap: Lap) -> Json:
     """`outcome` is the verdict's word, null before there is one."""
     verdict: Any = lap.report.get("verdict")
     return {**msgspec.to_builtins(lap), "verdict": verdict, "outcome": verdict["outcome"] if verdict else None}
-
-
-def release_json(release: Release) -> Json:
-    return msgspec.to_builtins(release)
 
 
 def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
@@ -35,7 +27,11 @@ def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
         "messages": [{"role": message.role, "content": message.content} for message in episode.messages],
         "choices": [{"text": choice.text, "stop_reason": choice.stop_reason} for choice in episode.choices],
         "feedback": [
-            {name: value for name, value in msgspec.to_builtins(one).items() if name not in ("seq", "tenant", "episode")}
+            {
+                name: value
+                for name, value in msgspec.to_builtins(one).items()
+                if name not in ("seq", "tenant", "episode")
+            }
             for one in feedback
         ],
     }

@@ -1,0 +1,173 @@
+"""Routes of the Anubhav API and its pages. Feedback is everybody's on their own replies; the rest is the operator's."""
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from anubhav.episodes.recorder import Given
+from anubhav.errors import NotAllowed, NotAuthenticated, NotFound
+from anubhav.flows.house import House
+from anubhav.flows.improve import start_lap
+from anubhav.flows.react import react
+from anubhav.http.anubhav import answers, bodies, pages
+from anubhav.http.auth import COOKIE, Keyring, principal
+from anubhav.types.chat import Message
+from anubhav.types.experience import Probe
+from anubhav.types.models import Principal
+
+router = APIRouter()
+Json = dict[str, Any]
+Limit = Annotated[int, Query(ge=1, le=500)]
+_SHOWN = 12
+
+
+def house_of(request: Request) -> House:
+    return request.app.state.house
+
+
+def keyring_of(request: Request) -> Keyring:
+    return request.app.state.keyring
+
+
+def operator(who: Principal = Depends(principal)) -> Principal:
+    if not who.operator:
+        raise NotAllowed("This is the operator's to do", hint="Use the key that `anubhav serve` printed.")
+    return who
+
+
+@router.get("/healthz")
+async def healthz(house: House = Depends(house_of)) -> Json:
+    return {"status": "ok", "models": list(house.models)}
+
+
+@router.post("/v1/feedback")
+async def give_feedback(
+    body: bodies.Feedback | bodies.FeedbackBatch,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
+) -> Json | list[Json]:
+    """One judgement, or up to 1000 of which all are kept or none."""
+    given = [Given(**one.model_dump()) for one in (body if isinstance(body, list) else [body])]
+    receipts: list[Json] = [msgspec.to_builtins(receipt) for receipt in await react(house, who.tenant, given)]
+    return receipts if isinstance(body, list) else receipts[0]
+
+
+@router.get("/v1/episodes")
+async def list_episodes(
+    limit: Limit = 20, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> Json:
+    found = await house.recorder.recent(limit, None if who.operator else who.tenant)
+    return {"data": [answers.episode_json(episode, feedback) for episode, feedback in found]}
+
+
+@router.post("/v1/laps", status_code=202)
+async def start(body: bodies.Lap, house: House = Depends(house_of), who: Principal = Depends(operator)) -> Json:
+    return answers.lap_json(await start_lap(house, body.alias, who.tenant))
+
+
+@router.get("/v1/laps", dependencies=[Depends(operator)])
+async def list_laps(limit: Limit = 20, alias: str | None = None, house: House = Depends(house_of)) -> Json:
+    return {"data": [answers.lap_json(lap) for lap in await house.laps.recent(alias, limit)]}
+
+
+@router.get("/v1/laps/{lap}", dependencies=[Depends(operator)])
+async def get_lap(*, lap: str, evidence: bool = False, house: House = Depends(house_of)) -> Json:
+    """With `evidence`, every probe's score and what both voices said."""
+    found, scores = await house.laps.find(lap)
+    return {**answers.lap_json(found), **({"evidence": scores and msgspec.json.decode(scores)} if evidence else {})}
+
+
+@router.get("/v1/releases", dependencies=[Depends(operator)])
+async def list_releases(
+    *, limit: Limit = 50, alias: str | None = None, live: bool = False, house: House = Depends(house_of)
+) -> Json:
+    """With `live`, only what each alias answers with now."""
+    found = await _live(house) if live else await house.register.history(alias, limit)
+    return {"data": [msgspec.to_builtins(release) for release in found]}
+
+
+@router.post("/v1/rollback")
+async def roll_back(
+    body: bodies.Rollback, house: House = Depends(house_of), who: Principal = Depends(operator)
+) -> Json:
+    return msgspec.to_builtins(await house.register.rollback(body.alias, body.who or who.tenant, body.why))
+
+
+@router.post("/v1/probes", dependencies=[Depends(operator)])
+async def seal_probes(body: bodies.Probes, house: House = Depends(house_of)) -> Json:
+    """The same probe twice is one probe."""
+    probes = [_probe(body.alias, one) for one in body.probes]
+    await house.probes.add(probes)
+    return {"data": [{"id": probe.id, "suite": probe.suite} for probe in probes]}
+
+
+@router.get("/v1/probes", dependencies=[Depends(operator)])
+async def list_probes(alias: str = "default", house: House = Depends(house_of)) -> Json:
+    return {"data": [msgspec.to_builtins(probe) for probe in await house.probes.of(alias)]}
+
+
+@router.post("/v1/keys", dependencies=[Depends(operator)])
+async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> Json:
+    """The key is shown this once."""
+    return {"tenant": body.tenant, "key": await keyring.add(body.tenant, body.note, operator=body.operator)}
+
+
+@router.get("/")
+async def page(
+    request: Request,
+    token: str | None = None,
+    house: House = Depends(house_of),
+    keyring: Keyring = Depends(keyring_of),
+) -> Response:
+    if token is not None:
+        return _sign_in(keyring, token)
+    who: Principal | None = getattr(request.state, "principal", None)
+    if who is None or not who.operator:
+        return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
+    shown = pages.status_page(
+        list(house.models),
+        await _live(house),
+        await house.laps.recent(limit=_SHOWN),
+        await house.register.history(limit=_SHOWN),
+        await house.recorder.recent(_SHOWN),
+    )
+    return HTMLResponse(shown, headers=pages.HEADERS)
+
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    content = pages.static(name)
+    if content is None:
+        raise NotFound("There is no such file", hint="Open the status page at /.")
+    return Response(content, media_type=pages.STATIC[name], headers={"cache-control": "max-age=3600"})
+
+
+def _sign_in(keyring: Keyring, token: str) -> Response:
+    """Change the address's token, which works once, for a cookie that no script can read."""
+    try:
+        ticket = keyring.issue_ticket(keyring.redeem_ticket(token))
+    except NotAuthenticated as problem:
+        return HTMLResponse(pages.sign_in_page(str(problem)), 401, pages.HEADERS)
+    answer = RedirectResponse("/", 303, pages.HEADERS)
+    answer.set_cookie(COOKIE, ticket, max_age=7 * 86400, httponly=True, samesite="strict", path="/")
+    return answer
+
+
+async def _live(house: House) -> list[Any]:
+    found = [await house.register.current(alias) for alias in await house.register.aliases()]
+    return [release for release in found if release]
+
+
+def _probe(alias: str, asked: bodies.Probe) -> Probe:
+    messages = (
+        tuple(Message(message.role, message.content) for message in asked.messages)
+        if asked.messages
+        else (Message("user", asked.question or ""),)
+    )
+    content = msgspec.json.encode([alias, asked.suite, asked.check, messages, asked.expected])
+    return Probe(
+        f"pr_{hashlib.sha256(content).hexdigest()[:24]}", asked.suite, asked.check, messages, asked.expected, alias
+    )

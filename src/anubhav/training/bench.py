@@ -1,0 +1,130 @@
+"""The bench of one run: does one operation on its trainer and says what came of it and what to write down with that.
+
+What it raises was not done and may be tried again; every other failure is an outcome.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from anubhav.errors import AnubhavError, BadInput, Broken, Unavailable
+from anubhav.ports import Trainer
+from anubhav.store import runs, samplers
+from anubhav.store.database import Connection, Database
+from anubhav.store.runs import OpRow, RunRow
+from anubhav.store.samplers import SamplerRow
+from anubhav.training.checkpoints import Checkpoints, adapter_id
+from anubhav.training.journal import read_operation
+from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped
+from anubhav.training.snapshots import Snapshots
+from anubhav.types.checkpoints import Checkpoint, Kind, TinkerPath
+from anubhav.types.ids import AdapterId
+from anubhav.types.operations import Compute, Create, Load, Save, Step
+
+_START_AGAIN = "Open another run from its last checkpoint."
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    outcome: Outcome
+    record: Callable[[Connection], None] | None = None
+    """What belongs into the transaction that stores the outcome."""
+    obsolete: str | None = None
+    """A folder that nothing names once that is committed."""
+
+
+class Bench:
+    def __init__(
+        self, run: RunRow, trainer: Trainer, database: Database, checkpoints: Checkpoints, snapshots: Snapshots
+    ) -> None:
+        self._run, self._trainer, self._adapter = run, trainer, AdapterId(run.id)
+        self._database, self._checkpoints, self._snapshots = database, checkpoints, snapshots
+
+    async def replay(self, op: OpRow) -> None:
+        """Bring the trainer to where this settled operation left it. Raises Broken if it cannot be done again."""
+        # A failed step dropped its gradient, so it must be repeated; other failures left no trace.
+        if op.kind == "Save" or (op.state == "failed" and op.kind != "Step"):
+            return
+        if not op.body:
+            raise Broken(f"The snapshots that held operation {op.seq} are damaged", hint=_START_AGAIN)
+        operation = read_operation(op.kind, op.body)
+        assert not isinstance(operation, Save)
+        if isinstance(operation, Compute) and not operation.work.backward:
+            return
+        outcome = await self._try(self._do(operation))
+        if isinstance(outcome, AnubhavError) != (op.state == "failed"):
+            raise Broken(f"Operation {op.seq} did not end as it did before ({outcome})", hint=_START_AGAIN)
+
+    async def attempt(self, op: OpRow) -> Deed:
+        """Raises Unavailable, with nothing done, when the engine stops or the disk is full."""
+        operation = read_operation(op.kind, op.body)
+        if isinstance(operation, Save):
+            saved = await self._try(self._save(operation))
+            return Deed(saved) if isinstance(saved, AnubhavError) else saved
+        outcome = await self._try(self._do(operation))
+        if isinstance(outcome, AnubhavError) or not isinstance(operation, Load):
+            return Deed(outcome)
+        # With its snapshot a load needs no replay, which could meet a path overwritten since.
+        return Deed(Created(self._run.id) if op.seq == 0 else outcome, await self._snapshots.take(op.seq))
+
+    async def _try(self, work: Awaitable[T]) -> T | AnubhavError:
+        try:
+            return await work
+        except Unavailable:
+            raise
+        except AnubhavError as failure:
+            return failure
+        except Exception:
+            log.exception("an operation of run %s failed", self._run.id)
+            return Broken("The engine could not do this operation", hint="The server's log says why.")
+
+    async def _do(self, operation: Create | Load | Compute | Step) -> Outcome:
+        match operation:
+            case Create(_, spec):
+                await self._trainer.create(self._adapter, spec)
+                return Created(self._run.id)
+            case Load(path, optimizer):
+                checkpoint = await self._checkpoints.find(self._run.tenant, path)
+                if optimizer and not checkpoint.has_optimizer:
+                    raise BadInput(f"{path} was saved without its optimizer", hint="Load a weights checkpoint.")
+                folder = await self._checkpoints.folder(checkpoint)
+                await self._trainer.load(self._adapter, folder, optimizer=optimizer)
+                return Loaded(path)
+            case Compute(work):
+                (result,) = await self._trainer.run([work])
+                return result.failure or result
+            case Step(params):
+                return Stepped(dict(await self._trainer.step(self._adapter, params)))
+
+    async def _save(self, operation: Save) -> Deed:
+        kind: Kind = "weights" if operation.kind == "weights" else "sampler_weights"
+        path = TinkerPath(self._run.id, kind, operation.name)
+        before = await self._database.run(lambda c: runs.find_checkpoint(c, str(path)))
+        if before and not operation.overwrite:
+            raise name_taken(path)
+        keep = kind == "weights"
+        folder, manifest, size = await self._checkpoints.write(
+            "checkpoints", lambda to: self._trainer.save(self._adapter, to, optimizer=keep)
+        )
+        run = self._run
+        row = Checkpoint(
+            path, run.tenant, run.base_model, run.spec, adapter_id(manifest), folder, keep, size, time.time()
+        )
+
+        def record(connection: Connection) -> None:
+            runs.add_checkpoint(connection, row, manifest)
+            if operation.sampler:
+                samplers.add(
+                    connection, SamplerRow(operation.sampler, run.session, run.tenant, run.base_model, str(path))
+                )
+
+        return Deed(Saved(str(path), operation.sampler), record, before[0].folder if before else None)
+
+
+def name_taken(path: TinkerPath) -> BadInput:
+    return BadInput(f"The checkpoint {path} exists already", hint="Choose another name, or overwrite it.")

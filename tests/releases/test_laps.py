@@ -1,0 +1,98 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from anubhav.errors import BadInput, Busy, NotFound
+from anubhav.releases.laps import LapBook
+from anubhav.store import experience
+from anubhav.store.database import Database
+from anubhav.types.experience import Lap
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    database = Database(":memory:")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def book(database: Database) -> LapBook:
+    return LapBook(database)
+
+
+async def test_one_lap_of_an_alias_at_a_time(book: LapBook) -> None:
+    go = asyncio.Event()
+
+    async def work(lap: Lap) -> None:
+        await book.tell(lap, "imitating", step=1)
+        await go.wait()
+        await book.tell(lap, "judging", probes=3)
+
+    lap = book.open("default")
+    with pytest.raises(Busy, match=lap.id):
+        book.open("default")
+    await book.start(lap, work)
+    with pytest.raises(Busy, match=lap.id):
+        book.open("default")
+    other = book.open("other")
+    book.give_up(other)
+    assert book.open("other").id != other.id
+    go.set()
+    ended = await book.wait(lap)
+    assert (ended.phase, ended.report) == ("judging", {"step": 1, "probes": 3})
+    book.open("default")
+
+
+async def test_a_failure_is_told_in_the_lap(book: LapBook) -> None:
+    async def work(lap: Lap) -> None:
+        await book.tell(lap, "imitating", step=1)
+        raise BadInput("The learning rate is too high", hint="Lower it.")
+
+    lap = book.open("default")
+    await book.start(lap, work)
+    ended = await book.wait(lap)
+    assert (ended.state, ended.report["step"]) == ("failed", 1)
+    assert "learning rate" in str(ended.report["failure"])
+
+
+async def test_an_error_of_ours_is_not_shown(book: LapBook, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(_lap: Lap) -> None:
+        raise ZeroDivisionError("secret")
+
+    lap = book.open("default")
+    await book.start(lap, work)
+    ended = await book.wait(lap)
+    assert ended.state == "failed"
+    assert "secret" not in str(ended.report)
+    assert "secret" in caplog.text
+
+
+async def test_stopping_interrupts_what_runs_but_not_what_is_settled(book: LapBook, database: Database) -> None:
+    async def hang(_lap: Lap) -> None:
+        await asyncio.Event().wait()
+
+    async def settle_and_hang(lap: Lap) -> None:
+        done = Lap(lap.id, lap.alias, "done", "done", lap.started_at, 5.0, {"release": "rel_1"})
+        await database.run(lambda c: experience.put_lap(c, done, "{}"))
+        await asyncio.Event().wait()
+
+    laps = [book.open("a"), book.open("b")]
+    await book.start(laps[0], hang)
+    await book.start(laps[1], settle_and_hang)
+    await asyncio.sleep(0.05)
+    await book.stop()
+    assert [(await book.find(lap.id))[0].state for lap in laps] == ["interrupted", "done"]
+
+
+async def test_a_lap_that_a_crash_cut_short_is_interrupted_at_the_next_start(database: Database) -> None:
+    lap = Lap("lap_1", "default", "running", "imitating", 1.0, None, {"step": 4})
+    await database.run(lambda c: experience.put_lap(c, lap))
+    book = LapBook(database)
+    await book.recover()
+    (found,) = await book.recent("default")
+    assert (found.state, found.report["step"]) == ("interrupted", 4)
+    assert found.finished_at is not None
+    with pytest.raises(NotFound):
+        await book.find("lap_2")
