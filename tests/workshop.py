@@ -34,6 +34,14 @@ def learn(*sequences: Sequence[int], backward: bool = True) -> Compute:
     return Compute(Pass(AdapterId(""), data, "cross_entropy", backward=backward))
 
 
+def work(data: Datum, loss: str, **config: float) -> Compute:
+    return Compute(Pass(AdapterId(""), (data,), loss, config))
+
+
+HOPELESS = work(datum((1, 2), logprobs=floats((-2000,)), advantages=floats((1,))), "importance_sampling")
+"""Goes well itself; the next step meets a gradient that is not finite."""
+
+
 def save(name: str, kind: str = "weights", *, overwrite: bool = False) -> Save:
     return Save(kind, name, overwrite)
 

@@ -132,7 +132,7 @@ async def test_thumbs_make_the_liked_answer_likelier_where_it_was_never_given(ho
     assert texts.count(liked) > 16 * said[liked] / 64
 
 
-async def test_a_poisoned_lap_is_refused_and_its_feedback_not_learned_later(house: House, server: Server) -> None:
+async def test_a_poisoned_lap_is_refused_and_its_feedback_not_learned_later(house: House) -> None:
     await house.probes.add(
         Probe(f"pr_{number}", "target-facts", "likelihood", (Message("user", text),), answer, "default")
         for number, (text, answer) in enumerate({**FACTS, "Until when?": "47 days.", "What price?": "6 euros."}.items())

@@ -1,10 +1,11 @@
 """Probing: put the same sealed probes to two voices and keep what both said."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from anubhav.flows.house import House
-from anubhav.gates.checks import contains, is_exact
+from anubhav.gates.checks import contains
 from anubhav.serving.voices import Voice
 from anubhav.types.experience import Probe, Score
 from anubhav.types.sampling import SampleRequest, SamplingParams
@@ -15,7 +16,7 @@ _AT_ONCE = 64
 
 
 async def measure(house: House, probes: Sequence[Probe], incumbent: Voice, candidate: Voice) -> list[Score]:
-    """One score per probe; both voices speak greedily."""
+    """One score per probe; what both voices are heard saying is greedy."""
     before = await _ask_all(house, probes, incumbent)
     after = await _ask_all(house, probes, candidate)
     return [
@@ -29,33 +30,38 @@ async def _ask_all(house: House, probes: Sequence[Probe], voice: Voice) -> list[
 
     async def ask(probe: Probe) -> tuple[float, str]:
         async with door:
-            return await (_question if probe.check in ("exact", "contains") else _likelihood)(house, probe, voice)
+            return await _ask(house, probe, voice)
 
     return list(await asyncio.gather(*map(ask, probes)))
 
 
-async def _question(house: House, probe: Probe, voice: Voice) -> tuple[float, str]:
-    renderer = house.renderers[voice.base_model]
-    params = SamplingParams(_WORDS, temperature=0, stop_tokens=renderer.stop_tokens)
-    request = SampleRequest(renderer.render(probe.messages), params, voice.adapter, priority="training")
-    tokens = [token async for event in house.voices.sample(voice, request) for token in event.tokens]
-    reply = renderer.decode(tokens)
-    right = is_exact(reply, probe.expected) if probe.check == "exact" else contains(reply, probe.expected)
-    return float(right), reply
-
-
-async def _likelihood(house: House, probe: Probe, voice: Voice) -> tuple[float, str]:
+async def _ask(house: House, probe: Probe, voice: Voice) -> tuple[float, str]:
     renderer = house.renderers[voice.base_model]
     prompt, answer = renderer.render(probe.messages), renderer.answer(probe.expected)
-    sign = 1.0 if probe.check == "likelihood" else -1.0
-    return sign * await mean_logprob(house, voice, prompt, answer), ""
+    match probe.check:
+        case "contains":
+            reply = await _hear(house, voice, prompt, _WORDS)
+            return float(contains(reply, probe.expected)), reply
+        case "exact":
+            logprobs = await _score(house, voice, prompt, answer)
+            return math.exp(sum(logprobs)), await _hear(house, voice, prompt, len(answer) + 4)
+        case "likelihood" | "unlikelihood":
+            # Without the end of the turn: a voice that only learned to be brief would seem to know more.
+            logprobs = (await _score(house, voice, prompt, answer))[:-1] or [0.0]
+            return (1 if probe.check == "likelihood" else -1) * sum(logprobs) / len(logprobs), ""
 
 
-async def mean_logprob(house: House, voice: Voice, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
-    """Nats per token of the answer given the prompt."""
+async def _hear(house: House, voice: Voice, prompt: tuple[int, ...], longest: int) -> str:
+    renderer = house.renderers[voice.base_model]
+    params = SamplingParams(longest, temperature=0, stop_tokens=renderer.stop_tokens)
+    request = SampleRequest(prompt, params, voice.adapter, priority="training")
+    return renderer.decode([token async for event in house.voices.sample(voice, request) for token in event.tokens])
+
+
+async def _score(house: House, voice: Voice, prompt: tuple[int, ...], answer: tuple[int, ...]) -> list[float]:
+    """The log-probability of each token of the answer."""
     request = SampleRequest(
         (*prompt, *answer), SamplingParams(1), voice.adapter, prompt_logprobs=True, priority="training"
     )
     found = [event.prompt async for event in house.voices.sample(voice, request) if event.prompt]
-    known = [value for value in found[0].logprobs[len(prompt) :] if value is not None]
-    return sum(known) / len(known)
+    return [value for value in found[0].logprobs[len(prompt) :] if value is not None]

@@ -1,10 +1,6 @@
-"""Is a reply right? Exact: the stripped reply is the expected text. Contains: it holds it, as a whole."""
+"""Is a reply right? It is when it holds what is expected, as a whole word or number."""
 
 import re
-
-
-def is_exact(reply: str, expected: str) -> bool:
-    return reply.strip() == expected.strip()
 
 
 def contains(reply: str, expected: str) -> bool:

@@ -1,6 +1,7 @@
 """The verdict. A candidate passes only if every target suite improved beyond chance and no guard suite fell.
 
-target: lower bound > 0 → improved; upper bound < 0 → fail; else, or with under five items, inconclusive.
+target: lower bound > 0 and a gain worth having → improved; upper bound < 0 → fail; else, or with under five items,
+        inconclusive.
 guard:  fell by more than its tolerance beyond chance → fail; by more, but within chance → inconclusive.
 """
 
@@ -17,6 +18,8 @@ TOLERANCES: Mapping[str, float] = {"guard-text": 0.05, "guard-questions": 0.10}
 """By guard suite: nats per token, and share of questions right."""
 _TOLERANCE = 0.05
 """Of other guard suites."""
+_LEAST = 0.01
+"""A smaller gain is none, however sure."""
 _FEWEST = 5
 """With fewer items a bootstrap knows no chance: one item alone has an interval of no width."""
 
@@ -46,9 +49,9 @@ def _decide(targets: list[Comparison], guards: list[Comparison]) -> tuple[Outcom
     few = [one for one in targets if one.n < _FEWEST]
     if few:
         return "inconclusive", "; ".join(f"{one.suite} has {one.n} items, too few to tell from chance" for one in few)
-    unsure = [one for one in targets if one.low <= 0]
+    unsure = [one for one in targets if one.low <= 0 or one.difference < _LEAST]
     if unsure:
-        return "inconclusive", "; ".join(f"{one.suite} is within chance: {_show(one)}" for one in unsure)
+        return "inconclusive", "; ".join(f"{one.suite} is within chance or too little: {_show(one)}" for one in unsure)
     return "pass", "; ".join(f"{one.suite} improved: {_show(one)}" for one in targets)
 
 

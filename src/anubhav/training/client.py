@@ -59,8 +59,9 @@ class RunClient:
         return outcome
 
     async def _do(self, operation: Operation) -> Outcome:
-        number, self._next = self._next, self._next + 1
+        number = self._next
         promise = await self._desk.submit(self._tenant, self.run, number, operation)
+        self._next += 1  # only now: a refused operation used up no number
         outcome = await self._desk.promises.wait(self._tenant, promise, _PATIENCE)
         if outcome is None:
             raise Broken(f"Operation {number} of {self.run} did not end within {_PATIENCE:.0f} s")

@@ -74,9 +74,9 @@ def split_target(target: str) -> tuple[str, int]:
 class Probe:
     """A sealed test item: no candidate is ever trained on it.
 
-    `exact`: the reply, stripped, equals `expected`. `contains`: it holds `expected` (case and spaces folded; digits
-    not inside a longer number). `likelihood`: mean log-probability of `expected` given the messages; `unlikelihood`
-    is its negative, for what should be said less.
+    `exact`: the probability, at temperature 1, of a reply that is `expected` and nothing else. `contains`: whether the
+    greedy reply holds `expected` (case and spaces folded; digits not inside a longer number). `likelihood`: mean
+    log-probability of a token of `expected` given the messages; `unlikelihood` is its negative.
     """
 
     id: str

@@ -8,6 +8,7 @@ import click
 from anubhav.cli.demo.caller import Caller
 from anubhav.cli.demo.figures import Act, measure
 from anubhav.cli.demo.questions import Question
+from anubhav.errors import BadInput
 
 ALIAS = "default"
 _TOKENS = 40
@@ -25,6 +26,8 @@ def play(caller: Caller, questions: Sequence[Question]) -> Act:
         for question, reply in zip(questions, replies, strict=True)
         if not question.is_right(reply.texts[0])
     ]
+    if not wrong:
+        raise BadInput("The model answers every question right already", hint="Give it --questions it cannot know.")
     for question, reply in wrong[:2]:
         click.echo(
             f"    {question.question}\n      it says: {_short(reply.texts[0])}\n      user:    {question.answer}"

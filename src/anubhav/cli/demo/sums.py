@@ -16,16 +16,17 @@ Messages = list[dict[str, str]]
 _EARLIER = ((2, 3), (8, 4), (7, 1))
 """Sums that the user gives with their answers, so that the model sometimes hits on the form that is wanted."""
 _TOKENS = 16
-_GATE, _HELD_OUT = 24, 36
-_PROMPTS, _SAMPLES = 24, 8
+_LARGEST = 12
+_GATE, _HELD_OUT = 60, 50
+_PROMPTS, _SAMPLES = 40, 8
 
 
 def play(caller: Caller, seed: int, laps: int) -> Act:
-    """`laps` laps on thumbs for 8 sampled answers to each of 24 sums; the user knows only right from wrong."""
+    """`laps` laps on thumbs for 8 sampled answers to each of 40 sums; the user knows only right from wrong."""
     started = time.monotonic()
     caller.new_scene()
     chooser = random.Random(seed)
-    sums = [(a, b) for a in range(10) for b in range(10) if (a, b) not in _EARLIER]
+    sums = [(a, b) for a in range(_LARGEST + 1) for b in range(_LARGEST + 1) if (a, b) not in _EARLIER]
     chooser.shuffle(sums)
     sealed, held_out, open_to_train = sums[:_GATE], sums[_GATE : _GATE + _HELD_OUT], sums[_GATE + _HELD_OUT :]
     caller.seal(ALIAS, [_probe(pair) for pair in sealed])
@@ -73,7 +74,7 @@ def _messages(pair: Sum) -> Messages:
 
 
 def _question(pair: Sum) -> str:
-    return f"What is {pair[0]} + {pair[1]}?"
+    return f"{pair[0]}+{pair[1]}="
 
 
 def _is_right(pair: Sum, text: str) -> bool:

@@ -1,0 +1,187 @@
+"""After a crash: the same weights to the bit, every promise kept, nothing twice."""
+
+import asyncio
+import errno
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from workshop import CREATE, HOPELESS, STEP, TENANT, Workshop, learn, save
+
+from anubhav.errors import Broken
+from anubhav.store import runs
+from anubhav.store.runs import SnapshotRow
+from anubhav.training.promises import Outcome, Saved, Stepped
+from anubhav.training.snapshots import Pace
+from anubhav.types.ids import RunId
+from anubhav.types.operations import Load, Operation
+from anubhav.types.training import PassResult
+
+PACE = Pace(steps=3, seconds=1e9)
+LAP: list[Operation] = [
+    operation
+    for lap in range(8)
+    for operation in (learn((lap, 2, 3)), learn((4, lap, 6), backward=False), learn((7, 8, lap)), STEP)
+]
+
+
+@pytest.fixture
+async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
+    workshop = Workshop(tmp_path, pace=PACE)
+    yield workshop
+    await workshop.close()
+
+
+async def train(workshop: Workshop, run: RunId, operations: list[Operation], first: int = 1) -> list[Outcome]:
+    promises = [await workshop.submit(run, first + place, operation) for place, operation in enumerate(operations)]
+    return [await workshop.wait(promise) for promise in promises]
+
+
+async def weights(workshop: Workshop, run: RunId, seq: int) -> str:
+    saved = await workshop.do(run, seq, save(f"at-{seq}"))
+    assert isinstance(saved, Saved)
+    return (await workshop.desk.checkpoints.find(TENANT, saved.path)).adapter
+
+
+async def kept(workshop: Workshop, run: RunId) -> list[SnapshotRow]:
+    return await workshop.database.run(lambda c: runs.snapshots(c, run))
+
+
+async def settled(workshop: Workshop, run: RunId, count: int) -> list[SnapshotRow]:
+    """The snapshots once there are so many: they are published behind the operations."""
+    for _ in range(500):
+        if len(found := await kept(workshop, run)) >= count:
+            return found
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"no {count} snapshots came")
+
+
+@pytest.mark.parametrize("crash_after", [1, 5, 13, 26, 31])
+async def test_a_crash_changes_no_result_and_no_weight(workshop: Workshop, crash_after: int) -> None:
+    calm, shaken = await workshop.new_run(), await workshop.new_run()
+    wanted = await train(workshop, calm, LAP)
+    final = await weights(workshop, calm, len(LAP) + 1)
+
+    head = await train(workshop, shaken, LAP[:crash_after])
+    # Acknowledged and perhaps not begun: they must come out of the journal.
+    promises = [await workshop.submit(shaken, crash_after + 1 + n, op) for n, op in enumerate(LAP[crash_after:])]
+    await workshop.restart()
+    assert head + [await workshop.wait(promise) for promise in promises] == wanted
+    assert await weights(workshop, shaken, len(LAP) + 1) == final
+
+
+async def test_a_run_without_pending_work_comes_back_when_asked(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    await train(workshop, run, LAP[:7])
+    before = await weights(workshop, run, 8)
+    await workshop.restart()
+    # Two of three gradients of a step lie before the crash.
+    assert isinstance(await workshop.do(run, 9, STEP), Stepped)
+    other = await workshop.new_run()
+    await train(workshop, other, [*LAP[:7], STEP])
+    assert await weights(workshop, run, 10) == await weights(workshop, other, 9)
+    assert await weights(workshop, run, 11) != before
+
+
+async def test_two_snapshots_are_kept_and_what_lies_before_them_let_go(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    for lap in range(0, len(LAP), 4):
+        await train(workshop, run, LAP[lap : lap + 4], lap + 1)
+        if lap in (8, 20):
+            await settled(workshop, run, 1 + lap // 20)
+    found = await kept(workshop, run)
+    assert [row.seq for row in found] == [24, 12]
+    assert {f"snapshots/{entry.name}" for entry in (workshop.folder / "snapshots").iterdir()} == {
+        r.folder for r in found
+    }
+    ops = await workshop.database.run(lambda c: runs.ops_from(c, run, 0))
+    assert [bool(op.body) for op in ops] == [True] + [False] * 11 + [True] * (len(LAP) - 11)
+    # A repeat is still known by its digest.
+    promise = await workshop.submit(run, 1, LAP[0])
+    assert isinstance(await workshop.wait(promise), PassResult)
+
+
+async def test_a_torn_snapshot_is_passed_over(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    await train(workshop, run, LAP[:12])
+    await settled(workshop, run, 1)
+    await train(workshop, run, LAP[12:26], 13)
+    newest = (await settled(workshop, run, 2))[0]
+    before = await weights(workshop, run, 27)
+    file = workshop.folder / newest.folder / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-7])
+    await workshop.restart()
+    assert await weights(workshop, run, 28) == before
+
+
+async def test_without_any_snapshot_everything_is_replayed(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    await train(workshop, run, LAP[:14])
+    [only] = await settled(workshop, run, 1)
+    before = await weights(workshop, run, 15)
+    (workshop.folder / only.folder / "optimizer.safetensors").unlink()
+    await workshop.restart()
+    assert await weights(workshop, run, 16) == before
+
+
+async def test_a_run_whose_snapshots_are_all_lost_says_so(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    await train(workshop, run, LAP[:12])
+    await settled(workshop, run, 1)
+    await train(workshop, run, LAP[12:], 13)
+    for row in await settled(workshop, run, 2):
+        (workshop.folder / row.folder / "adapter_model.safetensors").write_bytes(b"")
+    await workshop.restart()
+    failure = await workshop.do(run, len(LAP) + 1, STEP)
+    assert isinstance(failure, Broken)
+    assert "damaged" in failure.message
+    assert isinstance(await workshop.wait(await workshop.submit(run, 1, LAP[0])), PassResult)
+
+
+async def test_a_load_is_not_repeated_from_a_path_overwritten_since(workshop: Workshop) -> None:
+    giver, taker = await workshop.new_run(), await workshop.new_run()
+    saved = await workshop.do(giver, 1, save("latest"))
+    assert isinstance(saved, Saved)
+    await workshop.do(taker, 1, Load(saved.path, optimizer=True))
+    before = await weights(workshop, taker, 2)
+    await train(workshop, giver, LAP[:4], 2)
+    await workshop.do(giver, 6, save("latest", overwrite=True))
+    await workshop.restart()
+    assert await weights(workshop, taker, 3) == before
+
+
+async def test_a_refused_step_is_refused_again_by_replay(workshop: Workshop) -> None:
+    """It drops the gradient, so leaving it out would change the next step."""
+    run, plain = await workshop.new_run(), await workshop.new_run()
+    steps: list[Operation] = [learn((1, 2, 3)), HOPELESS, STEP, learn((4, 5, 6)), STEP]
+    outcomes = await train(workshop, run, steps)
+    assert not isinstance(outcomes[2], Stepped)
+    await workshop.restart()
+    await train(workshop, plain, [learn((4, 5, 6)), STEP])
+    assert await weights(workshop, run, 6) == await weights(workshop, plain, 3)
+
+
+async def test_a_session_outlives_the_server(workshop: Workshop) -> None:
+    session = await workshop.desk.open_session(TENANT, [], {}, "test", "key")
+    await workshop.restart()
+    assert await workshop.desk.open_session(TENANT, [], {}, "test", "key") == session
+    assert await workshop.do(RunId(f"{session}:train:0"), 0, CREATE)
+
+
+async def test_a_save_waits_for_a_full_disk(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was acknowledged, so it may be late and must not fail."""
+    run = await workshop.new_run()
+    usage = shutil.disk_usage(workshop.folder)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=0))
+        promise = await workshop.submit(run, 1, save("late"))
+        assert await workshop.desk.promises.wait(TENANT, promise, 0.1) is None
+        assert list((workshop.folder / "checkpoints").iterdir()) == []
+    assert isinstance(await workshop.wait(promise), Saved)
