@@ -25,8 +25,8 @@ def test_a_gain_beyond_chance_with_sound_guards_passes() -> None:
     ("scores", "outcome", "reason"),
     [
         ([*BETTER, *suite("guard-text", *[-0.2, -0.3] * 8)], "fail", "guard-text got worse"),
-        ([*BETTER, *suite("guard-text", *[-1.0, 0.8] * 8)], "inconclusive", "may have got worse"),
-        ([*BETTER, *suite("guard-text", *[-0.04] * 16)], "pass", "improved"),
+        ([*BETTER, *suite("guard-text", *[-1.0, 0.7] * 8)], "inconclusive", "may have got worse"),
+        ([*BETTER, *suite("guard-text", *[-0.09] * 16)], "pass", "improved"),
         ([*BETTER, *suite("guard-questions", *[-1.0] * 2, *[0.0] * 18)], "pass", "improved"),
         ([*BETTER, *suite("guard-questions", *[-1.0] * 3, *[0.0] * 17)], "inconclusive", "may have got worse"),
         ([*BETTER, *suite("guard-questions", *[-1.0] * 9, *[0.0] * 11)], "fail", "got worse"),

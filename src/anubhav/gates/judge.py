@@ -14,9 +14,9 @@ from anubhav.types.experience import Comparison, Score, Verdict
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
-TOLERANCES: Mapping[str, float] = {"guard-text": 0.05, "guard-questions": 0.10}
+TOLERANCES: Mapping[str, float] = {"guard-text": 0.10, "guard-questions": 0.10}
 """By guard suite: nats per token, and share of questions right."""
-_TOLERANCE = 0.05
+_TOLERANCE = 0.10
 """Of other guard suites."""
 _LEAST = 0.01
 """A smaller gain is none, however sure."""

@@ -35,8 +35,9 @@ class Preset:
     """5e-4 collapses."""
     anchors: int = 4
     """Anchors in each imitation step, taken in turn from all of them."""
-    anchor_weight: float = 0.3
-    """Of all anchors of a step together; the examples to imitate weigh 1."""
+    anchor_weight: float = 1.0
+    """Of all anchors of a step together; the examples to imitate weigh 1. At 0.3 other text loses 0.13 nats per token,
+    at 2.0 corrections are learned by half."""
     anchor_tokens: int = 40
     replayed: int = 8
     """Earlier corrections in each imitation step, in turn."""
