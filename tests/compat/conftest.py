@@ -13,6 +13,7 @@ import uvicorn
 from fake_model import write_model
 
 from anubhav.app import build
+from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
@@ -29,6 +30,7 @@ class Loopback:
     url: str
     key: str
     keyring: Keyring
+    house: House
     loop: asyncio.AbstractEventLoop
 
     def add_key(self, tenant: str) -> str:
@@ -47,7 +49,7 @@ async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]")
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        started.set_result((Loopback(url, KEY, keyring, asyncio.get_running_loop()), server))
+        started.set_result((Loopback(url, KEY, keyring, house, asyncio.get_running_loop()), server))
         await server.serve(sockets=[listener])
 
 

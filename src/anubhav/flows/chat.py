@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.serving.streams import Piece, speak
+from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
 from anubhav.types.experience import Choice, Episode
@@ -48,12 +47,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     voice = await house.voices.resolve(tenant, question.model)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     prompt = renderer.render(question.messages)
-    room = model.context_length - len(prompt)
-    if room < 1:
-        raise BadInput(
-            f"The conversation has {len(prompt)} tokens and {voice.base_model} reads {model.context_length}",
-            hint="Leave out some of the older messages.",
-        )
+    room = room_after(prompt, model)
     params = SamplingParams(
         min(question.max_tokens or _USUAL_TOKENS, room),
         question.temperature,

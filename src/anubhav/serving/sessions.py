@@ -6,13 +6,14 @@ sample is asked for, so one queued before an optimizer step sees the old weights
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from anubhav.errors import AnubhavError, BadInput, Broken, Busy, Gone, NotFound
+from anubhav.errors import AnubhavError, Broken, Busy, Gone, Mismatch, NotFound
 from anubhav.rendering.renderer import Renderer
-from anubhav.serving.streams import speak
+from anubhav.serving.streams import room_after, speak
 from anubhav.serving.voices import Voice, Voices
 from anubhav.store import samplers
 from anubhav.store.database import Database
@@ -22,8 +23,10 @@ from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams, StopReason, TopLogprobs
 
 _KEPT_SECONDS = 600.0
+"""How long a finished sample can be fetched, unless so many newer ones are finished:"""
+_KEPT = 16_384
 _OPEN = 4096
-"""Samples under way at a time; beyond it Busy."""
+"""Requests under way at a time; beyond it Busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,12 @@ class SampleOutcome:
     prompt: PromptScores | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Promise:
     tenant: str
     asked: tuple[str, int]
+    ask: Ask
     task: "asyncio.Task[SampleOutcome]"
-    made_at: float = field(default_factory=time.monotonic)
-    retrieved: bool = False
 
 
 class SamplingSessions:
@@ -75,6 +77,7 @@ class SamplingSessions:
         self._database, self._voices, self._models, self._renderers = database, voices, models, renderers
         self._promises: dict[str, _Promise] = {}
         self._asked: dict[tuple[str, int], str] = {}
+        self._finished: deque[tuple[float, str]] = deque()
 
     async def open(
         self, tenant: str, session: str, number: int, *, base_model: str | None = None, path: str | None = None
@@ -101,14 +104,18 @@ class SamplingSessions:
     async def submit(self, tenant: str, sampler: str, number: int, ask: Ask) -> str:
         """The promise of these samples; the same (sampler, number) is the same promise."""
         row = await self.find(tenant, sampler)
-        if known := self._asked.get((sampler, number)):
-            return known
         voice = await (self._voices.of_path(tenant, row.path) if row.path else self._base(tenant, row.base_model))
+        # Nothing waits from here on, so a repeat that arrives meanwhile finds the promise.
+        if known := self._asked.get((sampler, number)):
+            if self._promises[known].ask != ask:
+                raise Mismatch(f"Sample {number} was asked for before with another content", hint="Use a new number.")
+            return known
         request, stops = self._request(voice, ask)
         self._make_room()
         promise = new_id("sp")
         task = asyncio.create_task(self._run(voice, request, stops))
-        self._promises[promise] = _Promise(tenant, (sampler, number), task)
+        task.add_done_callback(lambda done: self._finish(promise, done))
+        self._promises[promise] = _Promise(tenant, (sampler, number), ask, task)
         self._asked[sampler, number] = promise
         return promise
 
@@ -122,7 +129,6 @@ class SamplingSessions:
             return None
         if held.task.cancelled():
             raise Gone("This sample was cancelled", hint="Sample again.")
-        held.retrieved = True
         problem = held.task.exception()
         if problem is None:
             return held.task.result()
@@ -142,27 +148,21 @@ class SamplingSessions:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _finish(self, promise: str, task: "asyncio.Task[SampleOutcome]") -> None:
+        self._finished.append((time.monotonic(), promise))
+        if not task.cancelled():
+            task.exception()  # seen: asyncio need not complain should nobody fetch it
+
     def _make_room(self) -> None:
-        """Let go of the oldest finished promises that were retrieved, or kept long enough."""
-        now = time.monotonic()
-        while self._promises:
-            name, held = next(iter(self._promises.items()))
-            if not held.task.done() or (not held.retrieved and held.made_at > now - _KEPT_SECONDS):
-                break
-            del self._promises[name]
-            self._asked.pop(held.asked, None)
-        if sum(not held.task.done() for held in self._promises.values()) >= _OPEN:
+        oldest = time.monotonic() - _KEPT_SECONDS
+        while self._finished and (self._finished[0][0] < oldest or len(self._finished) > _KEPT):
+            held = self._promises.pop(self._finished.popleft()[1])
+            del self._asked[held.asked]
+        if len(self._promises) - len(self._finished) >= _OPEN:
             raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
 
     def _request(self, voice: Voice, ask: Ask) -> tuple[SampleRequest, tuple[str, ...]]:
-        model = self._models[voice.base_model]
-        room = model.context_length - len(ask.prompt)
-        if not ask.prompt or room < 1:
-            raise BadInput(
-                f"The prompt has {len(ask.prompt)} tokens, outside 1..{model.context_length - 1}", hint="Shorten it."
-            )
-        if not all(0 <= token < model.vocab_size for token in ask.prompt):
-            raise BadInput(f"The prompt holds token ids outside 0..{model.vocab_size - 1}", hint="Use its tokenizer.")
+        room = room_after(ask.prompt, self._models[voice.base_model])
         stops = tuple(stop for stop in ask.stop or () if isinstance(stop, str))
         ends = tuple(stop for stop in ask.stop or () if isinstance(stop, int))
         if ask.stop is None:

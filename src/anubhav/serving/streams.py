@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from anubhav.errors import BadInput
 from anubhav.rendering.renderer import Renderer
 from anubhav.rendering.stream import StopStrings, TextStream
 from anubhav.serving.voices import Voice, Voices
+from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
 
 
@@ -35,12 +37,31 @@ class _Ears:
     def hear(self, event: Sampled) -> Piece:
         fresh = (TextStream(self._renderer), StopStrings(self._stops))
         stream, stops = self._open.setdefault(event.index, fresh)
-        text, matched = stops.push(stream.push(event.tokens))
+        text, matched, heard = "", False, 0
+        for token in event.tokens:
+            shown, matched = stops.push(stream.push((token,)))
+            text, heard = text + shown, heard + 1
+            if matched:
+                break
         if event.stop_reason and not matched:
             rest, matched = stops.push(stream.flush())
             text += rest if matched else rest + stops.flush()
         reason = "stop" if matched else event.stop_reason
-        return Piece(event.index, event.tokens, event.logprobs, event.top, text, reason, event.prompt)
+        told = (event.tokens[:heard], event.logprobs[:heard], event.top[:heard])
+        return Piece(event.index, *told, text, reason, event.prompt)
+
+
+def room_after(prompt: Sequence[int], model: Model) -> int:
+    """How many tokens fit after the prompt, at least 1. Raises BadInput for a prompt the model cannot read."""
+    room = model.context_length - len(prompt)
+    if not prompt or room < 1:
+        raise BadInput(
+            f"The prompt has {len(prompt)} tokens and {model.name} reads 1 to {model.context_length - 1}",
+            hint="Shorten it, or leave out some of the older messages.",
+        )
+    if not all(0 <= token < model.vocab_size for token in prompt):
+        raise BadInput(f"The prompt holds token ids outside 0..{model.vocab_size - 1}", hint="Use its tokenizer.")
+    return room
 
 
 async def speak(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from anubhav.errors import NotFound
+from anubhav.errors import BadInput, NotFound
 from anubhav.ports import Sampler
 from anubhav.store import releases
 from anubhav.store.database import Database
@@ -24,6 +24,8 @@ _ATTACHED = 32
 """Adapters kept ready per process, beyond those in use."""
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT = "default"
+_Seat = tuple[Sampler, AdapterId]
+"""Not the model's name: several names may share one sampler."""
 
 
 class Shelf(Protocol):
@@ -48,20 +50,25 @@ class Voices:
     def __init__(self, database: Database, samplers: Mapping[str, Sampler], shelf: Shelf) -> None:
         """`samplers` by base model, the first being the one that aliases start from."""
         self._database, self._samplers, self._shelf = database, samplers, shelf
-        self._recent: OrderedDict[tuple[str, AdapterId], None] = OrderedDict()
-        self._in_use: Counter[tuple[str, AdapterId]] = Counter()
+        self._recent: OrderedDict[_Seat, None] = OrderedDict()
+        self._in_use: Counter[_Seat] = Counter()
         self._attaching = asyncio.Lock()
 
     async def resolve(self, tenant: str, name: str) -> Voice:
         """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
 
-        Raises NotFound, saying what there is.
+        An alias named with its `@stable` begins as the first base model. Raises NotFound, saying what there is, and
+        BadInput for a path that belongs to another base.
         """
         if name in self._samplers:
             return Voice(name, name)
-        if "tinker://" in name:
-            return await self.of_path(tenant, name.rpartition(";")[2], name)
-        return await self._of_alias(name)
+        if "tinker://" not in name:
+            return await self._of_alias(name)
+        base, _, path = name.rpartition(";")
+        voice = await self.of_path(tenant, path, name)
+        if base and self._samplers.get(base) is not self._samplers[voice.base_model]:
+            raise BadInput(f"{voice.path} belongs to {voice.base_model}, not to {base[:200]!r}", hint="Name that one.")
+        return voice
 
     async def of_path(self, tenant: str, path: str, name: str | None = None) -> Voice:
         """The voice of a checkpoint of this tenant, or of a public one."""
@@ -93,26 +100,29 @@ class Voices:
 
     async def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
         """Stream from the voice's base model; `request.adapter` must be the voice's. Closing it frees the slots."""
-        key = await self._attach(voice)
+        seat = await self._attach(voice)
         try:
             async with aclosing(self._samplers[voice.base_model].sample(request)) as stream:
                 async for event in stream:
                     yield event
         finally:
-            if key:
-                self._in_use[key] -= 1
+            if seat:
+                self._in_use[seat] -= 1
+                if not self._in_use[seat]:
+                    del self._in_use[seat]
 
-    async def _attach(self, voice: Voice) -> tuple[str, AdapterId] | None:
+    async def _attach(self, voice: Voice) -> _Seat | None:
         if voice.adapter is None or voice.folder is None:
             return None
-        key = (voice.base_model, voice.adapter)
+        seat = (self._samplers[voice.base_model], voice.adapter)
         async with self._attaching:
-            if key not in self._recent:
-                await self._samplers[voice.base_model].attach(voice.adapter, voice.folder)
-            self._recent[key] = None
-            self._recent.move_to_end(key)
-            self._in_use[key] += 1
-            for old in [old for old in self._recent if not self._in_use[old]][: max(0, len(self._recent) - _ATTACHED)]:
+            if seat not in self._recent:
+                await seat[0].attach(seat[1], voice.folder)
+            self._recent[seat] = None
+            self._recent.move_to_end(seat)
+            idle = [old for old in self._recent if old != seat and not self._in_use[old]]
+            for old in idle[: max(0, len(self._recent) - _ATTACHED)]:
                 del self._recent[old]
-                await self._samplers[old[0]].detach(old[1])
-        return key
+                await old[0].detach(old[1])
+            self._in_use[seat] += 1  # last: whoever is cancelled above holds nothing
+        return seat

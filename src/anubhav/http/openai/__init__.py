@@ -1,1 +1,1 @@
-"""The OpenAI face: chat completions and models, for any client of that API."""
+"""The OpenAI face: chat completions, completions and models, for any client of that API."""

@@ -1,4 +1,4 @@
-"""Replies in OpenAI's shapes, whole and as server-sent events."""
+"""Chat replies in OpenAI's shapes, whole and as events, and what completions share with them."""
 
 import json
 import time
@@ -8,16 +8,15 @@ from typing import Any
 
 from anubhav.errors import AnubhavError
 from anubhav.flows.chat import Reply
-from anubhav.http.errors import body_of
+from anubhav.http.errors import body_of, broken
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.streams import Piece
+from anubhav.serving.voices import Voice
 
 
-def _head(reply: Reply, kind: str) -> dict[str, Any]:
-    voice = reply.voice
+def head_of(name: str, voice: Voice) -> dict[str, Any]:
     return {
-        "id": reply.id,
-        "object": kind,
+        "id": name,
         "created": int(time.time()),
         "model": voice.name,
         "system_fingerprint": voice.adapter or voice.base_model,
@@ -25,11 +24,17 @@ def _head(reply: Reply, kind: str) -> dict[str, Any]:
     }
 
 
-async def whole(reply: Reply, renderer: Renderer, n: int, *, logprobs: bool) -> dict[str, Any]:
+async def listen(pieces: AsyncGenerator[Piece], n: int) -> list[list[Piece]]:
+    """The pieces of each of the n samples."""
     heard: list[list[Piece]] = [[] for _ in range(n)]
-    async with aclosing(reply.pieces) as pieces:
-        async for piece in pieces:
+    async with aclosing(pieces) as stream:
+        async for piece in stream:
             heard[piece.index].append(piece)
+    return heard
+
+
+async def whole(reply: Reply, renderer: Renderer, n: int, *, logprobs: bool) -> dict[str, Any]:
+    heard = await listen(reply.pieces, n)
     choices = [
         {
             "index": index,
@@ -40,45 +45,48 @@ async def whole(reply: Reply, renderer: Renderer, n: int, *, logprobs: bool) -> 
         for index, one in enumerate(heard)
     ]
     made = sum(len(piece.tokens) for one in heard for piece in one)
-    return {**_head(reply, "chat.completion"), "choices": choices, "usage": _usage(reply, made)}
+    head = {**head_of(reply.id, reply.voice), "object": "chat.completion"}
+    return {**head, "choices": choices, "usage": usage_of(len(reply.prompt_tokens), made)}
 
 
-async def events(
-    reply: Reply, renderer: Renderer, request_id: str, *, logprobs: bool, usage: bool
-) -> AsyncGenerator[str]:
+async def events(reply: Reply, renderer: Renderer, *, logprobs: bool, usage: bool) -> AsyncGenerator[dict[str, Any]]:
     """The episode is recorded before the event that ends the last choice is sent."""
-    head = _head(reply, "chat.completion.chunk")
+    head = {**head_of(reply.id, reply.voice), "object": "chat.completion.chunk"}
     begun: set[int] = set()
     made = 0
-    try:
-        async with aclosing(reply.pieces) as pieces:
-            async for piece in pieces:
-                made += len(piece.tokens)
-                delta: dict[str, Any] = {} if piece.index in begun else {"role": "assistant"}
-                begun.add(piece.index)
-                if piece.text:
-                    delta["content"] = piece.text
-                known = _logprobs([piece], renderer) if logprobs else None
-                if delta or known or piece.stop_reason:
-                    yield _event({**head, "choices": [_delta(piece, delta, known)]})
-    except AnubhavError as problem:
-        yield _event(body_of(problem, request_id))
-        return
+    async with aclosing(reply.pieces) as pieces:
+        async for piece in pieces:
+            made += len(piece.tokens)
+            delta: dict[str, Any] = {} if piece.index in begun else {"role": "assistant"}
+            begun.add(piece.index)
+            if piece.text:
+                delta["content"] = piece.text
+            known = _logprobs([piece], renderer) if logprobs else None
+            if delta or known or piece.stop_reason:
+                yield {**head, "choices": [_delta(piece, delta, known)]}
     if usage:
-        yield _event({**head, "choices": [], "usage": _usage(reply, made)})
-    yield "data: [DONE]\n\n"
+        yield {**head, "choices": [], "usage": usage_of(len(reply.prompt_tokens), made)}
+
+
+async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> AsyncGenerator[str]:
+    """Server-sent events; what goes wrong after the first of them is an event too."""
+    try:
+        async with aclosing(events) as bodies:
+            async for body in bodies:
+                yield f"data: {json.dumps(body)}\n\n"
+    except AnubhavError as problem:
+        yield f"data: {json.dumps(body_of(problem, request_id))}\n\n"
+    except Exception as problem:  # noqa: BLE001 - the status is sent already, so this is the last resort here
+        yield f"data: {bytes(broken(problem, request_id).body).decode()}\n\n"
+    else:
+        yield "data: [DONE]\n\n"
 
 
 def _delta(piece: Piece, delta: dict[str, Any], logprobs: dict[str, Any] | None) -> dict[str, Any]:
     return {"index": piece.index, "delta": delta, "logprobs": logprobs, "finish_reason": piece.stop_reason}
 
 
-def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body)}\n\n"
-
-
-def _usage(reply: Reply, made: int) -> dict[str, int]:
-    read = len(reply.prompt_tokens)
+def usage_of(read: int, made: int) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
 
 
@@ -97,5 +105,10 @@ def _logprobs(pieces: Sequence[Piece], renderer: Renderer) -> dict[str, Any]:
 
 
 def _token(token: int, logprob: float, renderer: Renderer) -> dict[str, Any]:
+    """`bytes` is null for a token that is a part of a character."""
     text = renderer.decode([token])
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+    return {
+        "token": text,
+        "logprob": logprob,
+        "bytes": None if "\N{REPLACEMENT CHARACTER}" in text else [*text.encode()],
+    }

@@ -1,19 +1,53 @@
-"""What a chat completion asks, with sizes bounded. Unknown fields are ignored, null means unset."""
+"""What a client asks in OpenAI's words, with sizes bounded. Unknown fields are ignored, null means unset."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.chat import Question
+from anubhav.flows.complete import Passage
 from anubhav.types.chat import Message, Role
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Tokens = Annotated[list[int], Field(min_length=1, max_length=1_000_000)]
+_MOST = 1024
+"""Continuations one request may ask for, all prompts together."""
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class StreamOptions(Body):
+    include_usage: bool | None = None
+
+
+class Asked(Body):
+    """What a chat and a completion have in common."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def usage_wanted(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
 
 
 class Part(Body):
@@ -28,52 +62,40 @@ class ChatMessage(Body):
     tool_calls: list[Any] | None = None
 
 
-class StreamOptions(Body):
-    include_usage: bool | None = None
-
-
 class ResponseFormat(Body):
     type: str
 
 
-class Chat(Body):
-    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+class Chat(Asked):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     response_format: ResponseFormat | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
     metadata: dict[str, Any] | None = None
 
 
-_NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logit_bias")
+class Completion(Asked):
+    prompt: Text | Tokens | Annotated[list[Text] | list[Tokens], Field(min_length=1, max_length=_MOST)]
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    best_of: int | None = None
+    suffix: str | None = None
+
+
+_NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logit_bias", "suffix")
 """What would change the answer and is not in this build: refused, never silently left out."""
 
 
 def question(body: Chat, session: str | None) -> Question:
     """Raises BadInput for what this build cannot do."""
-    for name in _NOT_YET:
-        if getattr(body, name):
-            raise BadInput(f"{name} is not in this build", hint="Leave it out.")
+    _refuse_unsupported(body)
     if body.response_format and body.response_format.type != "text":
         raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
-    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     named = (body.metadata or {}).get("session_id")
     return Question(
         body.model,
@@ -82,12 +104,49 @@ def question(body: Chat, session: str | None) -> Question:
         body.max_completion_tokens or body.max_tokens,
         1.0 if body.temperature is None else body.temperature,
         body.top_k or -1,
-        1.0 if body.top_p is None else body.top_p,
+        body.top_p or 1.0,
         body.seed,
-        stop,
+        body.stops,
         body.top_logprobs or 0,
         session or (str(named)[:200] if named else None),
     )
+
+
+def passage(body: Completion) -> Passage:
+    """Raises BadInput for what this build cannot do."""
+    _refuse_unsupported(body)
+    n, prompts = body.n or 1, _prompts(body.prompt)
+    if (body.best_of or n) != n:
+        raise BadInput("best_of other than n is not in this build", hint="Leave it out.")
+    if n * len(prompts) > _MOST:
+        raise BadInput(f"{n * len(prompts)} continuations are more than {_MOST}", hint="Send fewer prompts at a time.")
+    return Passage(
+        body.model,
+        prompts,
+        n,
+        body.max_tokens or 16,
+        1.0 if body.temperature is None else body.temperature,
+        body.top_k or -1,
+        body.top_p or 1.0,
+        body.seed,
+        body.stops,
+        body.logprobs or 0,
+        prompt_logprobs=bool(body.echo) and body.logprobs is not None,
+    )
+
+
+def _refuse_unsupported(body: Asked) -> None:
+    for name in _NOT_YET:
+        if getattr(body, name, None):
+            raise BadInput(f"{name} is not in this build", hint="Leave it out.")
+
+
+def _prompts(prompt: str | list[int] | list[str] | list[list[int]]) -> tuple[str | tuple[int, ...], ...]:
+    if isinstance(prompt, str):
+        return (prompt,)
+    if isinstance(prompt[0], int):
+        return (tuple(cast(list[int], prompt)),)
+    return tuple(part if isinstance(part, str) else tuple(part) for part in cast(list[str] | list[list[int]], prompt))
 
 
 def _message(message: ChatMessage) -> Message:

@@ -1,15 +1,17 @@
 """Routes of the OpenAI API, at `/v1` and, as Tinker's service has it, at `/oai/api/v1`."""
 
 import time
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.responses import StreamingResponse
 
-from anubhav.flows.chat import begin
+from anubhav.errors import BadInput, Gone
+from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
-from anubhav.http.openai import answers, bodies
+from anubhav.http.openai import answers, bodies, texts
+from anubhav.http.openai.hangup import EventStream, unless_gone
 from anubhav.types.models import Principal
 
 _api = APIRouter()
@@ -43,16 +45,43 @@ async def chat_completions(
     x_session_id: Annotated[str | None, Header(max_length=200)] = None,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
-) -> dict[str, Any] | StreamingResponse:
+) -> dict[str, Any] | EventStream:
     """The reply's id is its episode's: send feedback on it to /v1/feedback."""
     asked = bodies.question(body, x_session_id)
-    reply = await begin(house, who.tenant, asked)
+    reply = await chat.begin(house, who.tenant, asked)
     renderer, logprobs = house.renderers[reply.voice.base_model], bool(body.logprobs)
-    if not body.stream:
-        return await answers.whole(reply, renderer, asked.n, logprobs=logprobs)
-    usage = bool(body.stream_options and body.stream_options.include_usage)
-    stream = answers.events(reply, renderer, request.state.request_id, logprobs=logprobs, usage=usage)
-    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    if body.stream:
+        events = answers.events(reply, renderer, logprobs=logprobs, usage=body.usage_wanted)
+        return _stream(events, request)
+    return await _whole(answers.whole(reply, renderer, asked.n, logprobs=logprobs), request)
+
+
+@_api.post("/completions", response_model=None)
+async def completions(
+    body: bodies.Completion, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any] | EventStream:
+    """Text continued as it is, without a chat template. Not recorded, so there is no feedback on it."""
+    asked = bodies.passage(body)
+    if body.stream and body.echo:
+        raise BadInput("echo in a stream is not in this build", hint="Leave out one of them.")
+    voice, parts = await complete.begin(house, who.tenant, asked)
+    renderer, logprobs = house.renderers[voice.base_model], body.logprobs is not None
+    if body.stream:
+        events = texts.events(voice, parts, renderer, asked.n, logprobs=logprobs, usage=body.usage_wanted)
+        return _stream(events, request)
+    answer = texts.whole(voice, parts, renderer, asked.n, echo=bool(body.echo), logprobs=logprobs)
+    return await _whole(answer, request)
+
+
+def _stream(events: AsyncGenerator[dict[str, Any]], request: Request) -> EventStream:
+    return EventStream(answers.streamed(events, request.state.request_id))
+
+
+async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) -> dict[str, Any]:
+    found = await unless_gone(request.receive, answer)
+    if found is None:
+        raise Gone("The client hung up before the answer was whole")
+    return found
 
 
 router = APIRouter()
