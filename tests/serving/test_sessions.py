@@ -116,13 +116,15 @@ async def test_cancelling_frees_the_slots(stage: Any) -> None:
 async def test_too_many_at_once_are_busy_until_some_are_done(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_OPEN", 2)
     sampler = await opened(stage)
-    long = question(stage, n=8, temperature=1.0, max_tokens=400)
+    # Long enough to be under way still when the third comes, whoever is scheduled first.
+    long = question(stage, n=64, temperature=1.0, max_tokens=400, stop=())
     promises = [await stage.sessions.submit("ada", sampler, number, long) for number in range(2)]
     with pytest.raises(Busy):
         await stage.sessions.submit("ada", sampler, 2, long)
     await stage.sessions.cancel("ada", promises[0])
     with pytest.raises(Gone):
         await stage.sessions.wait("ada", promises[0], 10)
+    await stage.sessions.cancel("ada", promises[1])
     await outcome(stage, await stage.sessions.submit("ada", sampler, 2, question(stage)))
 
 
