@@ -1,100 +1,111 @@
-"""Log-probabilities of chosen tokens without ever storing the logits.
+"""The unembedding with its LoRA: log-probabilities of chosen tokens, and their gradient, without storing the logits.
 
-Forward keeps one log-sum-exp per row; backward recomputes the logits of those rows whose gradient is not zero. A row
-may be asked for several targets (branches of a trie, top-K distillation targets). Axes: T rows, E hidden, V vocabulary,
-P (row, target) pairs, C rows of a chunk, R rank.
+The losses act on each position alone, so a chunk of rows goes forward, through the loss and back in one pass, and its
+logits are gone before the next chunk begins. A row may be asked for several targets (branches of a trie, top-K
+distillation targets). Axes: T rows, E hidden, V vocabulary, P (row, target) pairs, C rows of a chunk, R rank.
 """
 
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.frozen import FrozenLinear
+from anubhav.backends.torch.adapters import Adapter, Pair
+from anubhav.backends.torch.model import Model
 
 _CHUNK = 256
 """Rows at a time: 50 MB of fp32 logits for a vocabulary of 49,152."""
 
-
-def _add_lora(
-    logits_CV: Tensor, hidden_CE: Tensor, a_RE: Tensor | None, b_VR: Tensor | None, scale: float
-) -> Tensor | None:
-    if a_RE is None or b_VR is None:
-        return None
-    inner_CR = torch.mm(hidden_CE, a_RE.t()).mul_(scale)
-    logits_CV.addmm_(inner_CR, b_VR.t())
-    return inner_CR
+Force = Callable[[Tensor, Tensor], Tensor]
+"""(numbers of some pairs, their log-probabilities) → the derivative of the loss by each of these log-probabilities."""
 
 
-def _chunks(rows: Tensor, pair_rows_P: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(rows of the chunk, pairs of the chunk, each pair's place within the chunk) over sorted `rows`."""
-    # Empty when no pair pulls: advantages or weights of zero. split() would give one empty chunk.
-    for rows_C in rows.split(_CHUNK) if len(rows) else ():
-        place_P = torch.searchsorted(rows_C, pair_rows_P).clamp_(max=len(rows_C) - 1)
-        pairs = (rows_C[place_P] == pair_rows_P).nonzero()[:, 0]
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What a loss asks of the hidden states and of the head's own LoRA."""
+
+    hidden_TE: Tensor
+    a_RE: Tensor | None
+    b_VR: Tensor | None
+
+
+@torch.no_grad()
+def score(model: Model, adapter: Adapter | None, hidden_TE: Tensor, rows_P: Tensor, targets_P: Tensor) -> Tensor:
+    """Log p(targets_P | hidden_TE[rows_P]) in float32."""
+    pair, scale = _lora(model, adapter)
+    logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
+    for rows_C, pairs, place in _chunks(rows_P):
+        logits_CV, _ = _logits(model, pair, scale, hidden_TE[rows_C])
+        logprobs_P[pairs], _, _ = _normalise(logits_CV, place, targets_P[pairs])
+    return logprobs_P
+
+
+@torch.no_grad()
+def score_and_pull(
+    model: Model, adapter: Adapter, hidden_TE: Tensor, rows_P: Tensor, targets_P: Tensor, force: Force
+) -> tuple[Tensor, Pull]:
+    """The log-probabilities as `score` gives them, and the gradient of the loss that `force` is the derivative of."""
+    pair, scale = _lora(model, adapter)
+    logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
+    pull = Pull(
+        torch.zeros_like(hidden_TE),
+        torch.zeros_like(pair.a_RI) if pair else None,
+        torch.zeros_like(pair.b_OR) if pair else None,
+    )
+    for rows_C, pairs, place in _chunks(rows_P):
+        hidden_CE = hidden_TE[rows_C]
+        logits_CV, inner_CR = _logits(model, pair, scale, hidden_CE)
+        logprobs_P[pairs], exp_CV, sum_C = _normalise(logits_CV, place, targets_P[pairs])
+        g = force(pairs, logprobs_P[pairs])
+        total_C = torch.zeros_like(sum_C).index_add_(0, place, g)
+        # d logprob[target] / d logits = onehot − softmax
+        dlogits_CV = exp_CV.mul_((-total_C / sum_C)[:, None])
+        dlogits_CV.index_put_((place, targets_P[pairs]), g, accumulate=True)
+        live = torch.zeros_like(sum_C).index_add_(0, place, g.abs()).nonzero()[:, 0]
+        if len(live) < len(rows_C):  # rows of no weight: prompts, and samples without an advantage
+            dlogits_CV, rows_C, hidden_CE = dlogits_CV[live], rows_C[live], hidden_CE[live]
+            inner_CR = None if inner_CR is None else inner_CR[live]
+        if not len(live):
+            continue
+        dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
+        dhidden_CE = model.head.pull(dlogits_CV)
+        if pair and inner_CR is not None and pull.a_RE is not None and pull.b_VR is not None:
+            dinner_CR = torch.mm(dlogits_CV, pair.b_OR).mul_(scale)
+            dhidden_CE.addmm_(dinner_CR, pair.a_RI)
+            pull.a_RE.addmm_(dinner_CR.t(), hidden_CE)
+            pull.b_VR.addmm_(dlogits_CV.t(), inner_CR)
+        pull.hidden_TE[rows_C] = dhidden_CE
+    return logprobs_P, pull
+
+
+def _lora(model: Model, adapter: Adapter | None) -> tuple[Pair | None, float]:
+    pair = adapter.pairs.get((model.config.layers, "head")) if adapter else None
+    return pair, adapter.scale if adapter else 1.0
+
+
+def _chunks(rows_P: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(rows of the chunk, pairs of the chunk, each pair's place within the chunk)."""
+    for rows_C in rows_P.unique().split(_CHUNK):
+        place_P = torch.searchsorted(rows_C, rows_P).clamp_(max=len(rows_C) - 1)
+        pairs = (rows_C[place_P] == rows_P).nonzero()[:, 0]
         yield rows_C, pairs, place_P[pairs]
 
 
-class _PairLogprobs(torch.autograd.Function):
-    @staticmethod
-    def forward(  # noqa: PLR0913 - autograd wants every tensor as an argument
-        ctx: Any,
-        hidden_TE: Tensor,
-        a_RE: Tensor | None,
-        b_VR: Tensor | None,
-        head: FrozenLinear,
-        scale: float,
-        rows_P: Tensor,
-        targets_P: Tensor,
-    ) -> Tensor:
-        logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
-        lse_T = torch.zeros(len(hidden_TE), dtype=torch.float32, device=hidden_TE.device)
-        for rows_C, pairs, place in _chunks(rows_P.unique(), rows_P):
-            logits_CV = head(hidden_TE[rows_C])
-            _add_lora(logits_CV, hidden_TE[rows_C], a_RE, b_VR, scale)
-            logits_CV = logits_CV.float()
-            lse_C = torch.logsumexp(logits_CV, -1)
-            lse_T[rows_C] = lse_C
-            logprobs_P[pairs] = logits_CV[place, targets_P[pairs]] - lse_C[place]
-        ctx.save_for_backward(hidden_TE, a_RE, b_VR, lse_T, rows_P, targets_P)
-        ctx.head, ctx.scale = head, scale
-        return logprobs_P
-
-    @staticmethod
-    def backward(ctx: Any, g_P: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_TE, a_RE, b_VR, lse_T, rows_P, targets_P = ctx.saved_tensors
-        dhidden_TE = torch.zeros_like(hidden_TE)
-        da_RE = torch.zeros_like(a_RE) if a_RE is not None else None
-        db_VR = torch.zeros_like(b_VR) if b_VR is not None else None
-        for rows_C, pairs, place in _chunks(rows_P[g_P != 0].unique(), rows_P):
-            hidden_CE, g = hidden_TE[rows_C], g_P[pairs]
-            logits_CV = ctx.head(hidden_CE)
-            inner_CR = _add_lora(logits_CV, hidden_CE, a_RE, b_VR, ctx.scale)
-            total_C = torch.zeros(len(rows_C), device=g.device).index_add_(0, place, g)
-            # d logprob[target] / d logits = onehot − softmax
-            dlogits_CV = logits_CV.float().sub_(lse_T[rows_C, None]).exp_().mul_(-total_C[:, None])
-            dlogits_CV.index_put_((place, targets_P[pairs]), g, accumulate=True)
-            dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
-            dhidden_CE = ctx.head.pull(dlogits_CV)
-            if inner_CR is not None and da_RE is not None and db_VR is not None:
-                dinner_CR = torch.mm(dlogits_CV, cast(Tensor, b_VR)).mul_(ctx.scale)
-                dhidden_CE.addmm_(dinner_CR, a_RE)
-                da_RE.addmm_(dinner_CR.t(), hidden_CE)
-                db_VR.addmm_(dlogits_CV.t(), inner_CR)
-            dhidden_TE[rows_C] = dhidden_CE
-        return dhidden_TE, da_RE, db_VR, None, None, None, None
+def _logits(model: Model, pair: Pair | None, scale: float, hidden_CE: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The logits in the compute type, and what the LoRA's inner layer made of the hidden states."""
+    logits_CV = model.head(hidden_CE)
+    if pair is None:
+        return logits_CV, None
+    inner_CR = torch.mm(hidden_CE, pair.a_RI.t()).mul_(scale)
+    return logits_CV.addmm_(inner_CR, pair.b_OR.t()), inner_CR
 
 
-def pair_logprobs(
-    hidden_TE: Tensor,
-    lora: tuple[Tensor, Tensor] | None,
-    head: FrozenLinear,
-    scale: float,
-    *,
-    rows_P: Tensor,
-    targets_P: Tensor,
-) -> Tensor:
-    """Log p(targets_P | hidden_TE[rows_P]) in float32, differentiable in the hidden states and the head's LoRA."""
-    a_RE, b_VR = lora or (None, None)
-    return _PairLogprobs.apply(hidden_TE, a_RE, b_VR, head, scale, rows_P, targets_P)  # pyright: ignore[reportReturnType]
+def _normalise(logits_CV: Tensor, place: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(log-probability of each target, exp(logits − their maximum), its sum). Overwrites the logits."""
+    logits_CV = logits_CV.float()
+    logits_CV.sub_(logits_CV.amax(-1, keepdim=True))
+    wanted = logits_CV[place, targets]
+    exp_CV = logits_CV.exp_()
+    sum_C = exp_CV.sum(-1)
+    return wanted - sum_C.log()[place], exp_CV, sum_C

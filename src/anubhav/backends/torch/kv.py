@@ -3,19 +3,24 @@
 Axes: L layers, S rows, G key-value heads, C capacity in tokens, D head dimension, B running rows, H query heads.
 """
 
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from anubhav.backends.torch.config import ModelConfig
 
-_STEP = 128
-"""Capacity and rows grow in steps, to copy seldom."""
+_STEP: Final = 128
+"""The capacity grows in steps, to copy seldom."""
+_KEPT_BYTES: Final = 256 << 20
+"""A cache of this size stays when nothing runs: fresh memory costs the next burst a page fault per 4 kB."""
 
 
 class KvCache:
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._config, self._device, self._dtype = config, device, dtype
+        self._token_bytes = 2 * config.layers * config.kv_width * dtype.itemsize
         self._k_LSGCD = self._empty(0, 0)
         self._v_LSGCD = self._empty(0, 0)
         self._mask_B11M: Tensor | None = None
@@ -27,15 +32,19 @@ class KvCache:
         had_rows, had = self._k_LSGCD.shape[1], self._k_LSGCD.shape[3]
         if rows <= had_rows and capacity <= had:
             return
-        rows, capacity = max(rows, had_rows), max(-(-capacity // _STEP) * _STEP, had)
+        capacity = max(-(-capacity // _STEP) * _STEP, had)
+        if rows > had_rows and 2 * had_rows * capacity * self._token_bytes <= _KEPT_BYTES:
+            rows = max(rows, 2 * had_rows)
+        kept = min(rows, had_rows)  # a longer capacity is not paid for rows that nothing runs in
         for name in ("_k_LSGCD", "_v_LSGCD"):
             old, new = getattr(self, name), self._empty(rows, capacity)
-            new[:, :had_rows, :, :had] = old
+            new[:, :kept, :, :had] = old[:, :kept]
             setattr(self, name, new)
 
     def release(self) -> None:
-        """Give the memory back; called when nothing runs."""
-        self._k_LSGCD, self._v_LSGCD = self._empty(0, 0), self._empty(0, 0)
+        """Give much memory back; called when nothing runs."""
+        if 2 * self._k_LSGCD.nbytes > _KEPT_BYTES:
+            self._k_LSGCD, self._v_LSGCD = self._empty(0, 0), self._empty(0, 0)
 
     def store(self, layer: int, row: int, k_TGD: Tensor, v_TGD: Tensor) -> None:
         """A prompt's keys and values, from position 0."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter
 from anubhav.backends.torch.draw import draw, scale, top, uniform
-from anubhav.backends.torch.head import pair_logprobs
+from anubhav.backends.torch.head import score
 from anubhav.backends.torch.kv import KvCache
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.model import Model
@@ -117,12 +117,12 @@ class Sampling:
             self._running.extend(voices)
             prompts = sorted({voice.request.prompt for voice in voices})
             owners = [[row for row, v in zip(rows, voices, strict=True) if v.request.prompt == p] for p in prompts]
-            for one in pack(prompts, _PREFILL):
+            for one in pack(prompts, _PREFILL, self._model.device):
                 self._read(one, owners)
 
     def _read(self, one: Pack, owners: list[list[int]]) -> None:
         """Compute a pack of prompts, fill the rows that own them, and draw each row's first token."""
-        places = {number: torch.tensor(rows) for number, rows in one.rows()}
+        places = {number: torch.tensor(rows) for number, rows in one.rows.items()}
         first = self._running[owners[next(iter(places))][0]]
         segments = [Segment(first.adapter)] if first.adapter else []
 
@@ -187,12 +187,9 @@ class Sampling:
         model = self._model
         if len(request.prompt) == 1:
             return PromptScores((None,), (None,) if request.top_prompt_logprobs else ())
-        pair = voice.adapter.pairs.get((model.config.layers, "head")) if voice.adapter else None
-        lora = (pair.a_RI, pair.b_OR) if pair else None
         rows_P = torch.arange(len(request.prompt) - 1, device=model.device)
         targets_P = torch.tensor(request.prompt[1:], device=model.device)
-        weight = voice.adapter.scale if voice.adapter else 1.0
-        values = pair_logprobs(hidden_TE, lora, model.head, weight, rows_P=rows_P, targets_P=targets_P).tolist()
+        values = score(model, voice.adapter, hidden_TE, rows_P, targets_P).tolist()
         return PromptScores((None, *values), self._top_prompt(request, hidden_TE, segments))
 
     def _top_prompt(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anubhav.backends.torch.adamw import Gradient, Moments, fresh_moments, norm, update
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
-from anubhav.backends.torch.head import pair_logprobs
+from anubhav.backends.torch.head import Pull, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import LOSSES
 from anubhav.backends.torch.model import Model
@@ -94,17 +94,16 @@ class Training:
         logprobs: dict[int, Array] = {}
         gradient = Gradient()
         loss = 0.0
-        packs = pack([datum.tokens for datum in work.data], self._budget)
+        packs = pack([datum.tokens for datum in work.data], self._budget, self._model.device)
         for one in packs:
             scored = _score(one, work, self._model.device)
-            with torch.set_grad_enabled(work.backward):
-                logprobs_P = self._logprobs(one, scored, pupil.adapter)
-                loss_P = LOSSES[work.loss].compute(logprobs_P, scored.inputs, work.config)
-                total = loss_P.sum()
-            loss += float(total.detach())
             if work.backward:
-                gradient.add(_gradient(total, pupil.adapter))
-            _hand_out(logprobs_P.detach().cpu(), scored, work.data, logprobs)
+                logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work)
+                gradient.add(found)
+            else:
+                logprobs_P, lost = self._look(one, scored, pupil.adapter, work)
+            loss += lost
+            _hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
             yield
         if gradient.tensors:
             pupil.gradient.add(gradient.tensors)
@@ -116,28 +115,45 @@ class Training:
         }
         return PassResult(tuple(logprobs[number] for number in range(len(work.data))), metrics)
 
-    def _logprobs(self, one: Pack, scored: _Scored, adapter: Adapter) -> Tensor:
-        model, device = self._model, self._model.device
-        tokens_T, positions_T = torch.tensor(one.tokens, device=device), torch.tensor(one.positions, device=device)
-        hidden_TE = model.hidden(tokens_T, positions_T, [Segment(adapter)], one.attend)
-        pair = adapter.pairs.get((model.config.layers, "head"))
-        lora = (pair.a_RI, pair.b_OR) if pair else None
-        return pair_logprobs(
-            hidden_TE, lora, model.head, adapter.scale, rows_P=scored.rows_P, targets_P=scored.targets_P
+    @torch.no_grad()
+    def _look(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float]:
+        """(log-probabilities, loss) of a pack."""
+        logprobs_P = score(self._model, adapter, self._hidden(one, adapter), scored.rows_P, scored.targets_P)
+        return logprobs_P, float(LOSSES[work.loss].compute(logprobs_P, scored.inputs, work.config).sum())
+
+    def _learn(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float, list[Tensor]]:
+        """(log-probabilities, loss, gradient) of a pack."""
+        lost: list[Tensor] = []
+
+        def force(pairs: Tensor, logprobs: Tensor) -> Tensor:
+            inputs = {name: values_P[pairs] for name, values_P in scored.inputs.items()}
+            with torch.enable_grad():
+                free = logprobs.detach().requires_grad_()
+                total = LOSSES[work.loss].compute(free, inputs, work.config).sum()
+            lost.append(total.detach())
+            return torch.autograd.grad(total, free)[0]
+
+        hidden_TE = self._hidden(one, adapter)
+        logprobs_P, pull = score_and_pull(
+            self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P, force
         )
+        return logprobs_P, float(torch.stack(lost).sum()), _gradient(hidden_TE, pull, adapter)
+
+    def _hidden(self, one: Pack, adapter: Adapter) -> Tensor:
+        device = self._model.device
+        tokens_T, positions_T = torch.tensor(one.tokens, device=device), torch.tensor(one.positions, device=device)
+        return self._model.hidden(tokens_T, positions_T, [Segment(adapter)], one.attend)
 
 
-def _gradient(total: Tensor, adapter: Adapter) -> list[Tensor]:
-    parameters = adapter.parameters()
-    found = torch.autograd.grad(total, parameters, allow_unused=True)
-    tensors = [
-        torch.zeros_like(p) if g is None else g  # pyright: ignore[reportUnnecessaryComparison]
-        for p, g in zip(parameters, found, strict=True)
-    ]
-    for pair, b_gradient in zip(adapter.pairs.values(), tensors[1::2], strict=True):
+def _gradient(hidden_TE: Tensor, pull: Pull, adapter: Adapter) -> list[Tensor]:
+    """One tensor per parameter. The hidden states depend on every pair but the head's."""
+    body = [t for site, pair in adapter.pairs.items() if site[1] != "head" for t in (pair.a_RI, pair.b_OR)]
+    tensors = list(torch.autograd.grad(hidden_TE, body, pull.hidden_TE)) if body else []
+    pairs = [pair for site, pair in adapter.pairs.items() if site[1] != "head"]
+    for pair, b_gradient in zip(pairs, tensors[1::2], strict=True):
         if pair.blocks_OR is not None:
             b_gradient.mul_(pair.blocks_OR)
-    return tensors
+    return [*tensors, *(t for t in (pull.a_RE, pull.b_VR) if t is not None)]
 
 
 def _score(one: Pack, work: Pass, device: torch.device) -> _Scored:
@@ -147,7 +163,7 @@ def _score(one: Pack, work: Pass, device: torch.device) -> _Scored:
     targets: list[Tensor] = []
     inputs: dict[str, list[Tensor]] = {name: [] for name in names}
     shares: list[tuple[int, int]] = []
-    for number, datum_rows in one.rows():
+    for number, datum_rows in one.rows.items():
         values = work.data[number].inputs
         target = tensor(values["target_tokens"])
         each = target.numel() // len(datum_rows)

@@ -13,7 +13,7 @@ import click
 from anubhav.cli.laps import watch
 from anubhav.cli.remote import Remote
 
-_AT_ONCE = 12
+_AT_ONCE = 48
 _WIDTH = 150
 
 
