@@ -25,6 +25,7 @@ from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
+from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
@@ -132,6 +133,7 @@ def _join(
         register=Register(database),
         laps=LapBook(database),
         probes=ProbeShelf(database),
+        heard=Heard(),
     )
 
 

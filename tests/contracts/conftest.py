@@ -5,9 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
 from fillers import CONTEXT, VOCAB, Filler
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_llama import write_llama
 
 from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.backends.fake.trainer import FakeTrainer
@@ -18,20 +17,7 @@ from anubhav.ports import Sampler, Trainer
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract-llama")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    write_llama(folder, vocab=VOCAB, context=CONTEXT, width=32, loud=0.2)
     return folder
 
 

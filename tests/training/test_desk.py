@@ -211,6 +211,24 @@ async def test_an_ended_run_takes_nothing_and_owes_nothing(workshop: Workshop) -
     assert isinstance(await workshop.wait(done), PassResult)
 
 
+async def test_a_finished_session_ends_its_runs_and_begins_no_more(workshop: Workshop) -> None:
+    run, other = await workshop.new_run(), await workshop.new_run()
+    saved = await workshop.do(run, 1, save("kept"))
+    session = run.partition(":")[0]
+    with pytest.raises(NotFound):
+        await workshop.desk.finish_session("mallory", session, "success")
+    for _ in range(2):
+        await workshop.desk.finish_session(TENANT, session, "success")
+    for late in (workshop.submit(run, 2, STEP), workshop.submit(RunId(f"{session}:train:1"), 0, CREATE)):
+        with pytest.raises(Gone):
+            await late
+    with pytest.raises(NotFound):  # the trainer forgot its adapter
+        await workshop.trainer.step(AdapterId(run), OptimParams())
+    assert isinstance(await workshop.do(other, 1, learn(WORDS)), PassResult)
+    assert isinstance(saved, Saved)
+    assert isinstance(await workshop.do(other, 2, Load(saved.path, optimizer=False)), Loaded)
+
+
 async def test_a_run_is_born_from_a_checkpoint(workshop: Workshop) -> None:
     run = await workshop.new_run()
     for seq in (1, 3):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anubhav.episodes.recorder import Recorder
+from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
@@ -28,3 +29,4 @@ class House:
     register: Register
     laps: LapBook
     probes: ProbeShelf
+    heard: Heard

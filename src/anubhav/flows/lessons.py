@@ -93,8 +93,9 @@ async def _reinforce(house: House, lap: Lap, run: RunClient, plan: Plan, preset:
     if not pairs:
         return
     behaviour = (await run.forward(policy.score([one for one, _ in pairs]))).logprobs
-    data = policy.reinforce(pairs, behaviour)
-    for step in range(preset.policy.steps):
+    minibatches = policy.deal([one for one, _ in pairs], preset.policy_parts)
+    for step, places in zip(range(preset.policy.steps), minibatches, strict=False):
+        data = policy.reinforce([pairs[place] for place in places], [behaviour[place] for place in places])
         result = await run.forward_backward(data, "ppo")
         await run.optim_step(preset.policy.at(step))
         loss = round(result.metrics["loss:sum"], 4)

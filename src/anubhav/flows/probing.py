@@ -29,8 +29,13 @@ async def _ask_all(house: House, probes: Sequence[Probe], voice: Voice) -> list[
     door = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(probe: Probe) -> tuple[float, str]:
+        asked = (voice.base_model, voice.adapter, probe)
+        if known := house.heard.find(asked):
+            return known
         async with door:
-            return await _ask(house, probe, voice)
+            answer = await _ask(house, probe, voice)
+        house.heard.keep(asked, answer)
+        return answer
 
     return list(await asyncio.gather(*map(ask, probes)))
 

@@ -6,8 +6,9 @@ log-probabilities are those of the candidate before its first step, from a forwa
 temperature or by an older adapter are then off-policy by a known amount instead of by a wrong ratio.
 """
 
+import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from anubhav.types.arrays import Array, floats, ints
@@ -34,6 +35,23 @@ def informative(rated: Sequence[Rated], baseline: float) -> list[tuple[Rated, fl
     """Those with an advantage: groups that all agree teach nothing."""
     pairs = zip(rated, advantages(rated, baseline), strict=True)
     return [(one, advantage) for one, advantage in pairs if abs(advantage) > 1e-6]
+
+
+def deal(rated: Sequence[Rated], parts: int) -> Iterator[list[int]]:
+    """Minibatches without end, as places in `rated`: each epoch deals whole groups of one prompt to `parts` of them.
+
+    Many small steps learn more than few large ones over the same tokens (docs/lab-notes.md). A group stays together,
+    as its prompt is then computed once.
+    """
+    groups: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, one in enumerate(rated):
+        groups[one.prompt].append(place)
+    order, shuffler = list(groups.values()), random.Random(0)
+    parts = min(parts, len(order))
+    while order:
+        shuffler.shuffle(order)
+        for part in range(parts):
+            yield [place for group in order[part::parts] for place in group]
 
 
 def score(rated: Sequence[Rated]) -> list[Datum]:

@@ -31,8 +31,10 @@ class Preset:
     beta: float = 0.1
     settled: float = 0.01
     """A mean DPO strength (of at most beta) below which the pairs are learned and no step is taken."""
-    policy: Recipe = Recipe(steps=6, learning_rate=2e-4, warmup=1)
+    policy: Recipe = Recipe(steps=12, learning_rate=2e-4, warmup=1)
     """5e-4 collapses."""
+    policy_parts: int = 4
+    """Minibatches that an epoch of rated answers is dealt to."""
     anchors: int = 4
     """Anchors in each imitation step, taken in turn from all of them."""
     anchor_weight: float = 1.0

@@ -87,7 +87,7 @@ class SamplingSessions:
         sampler = f"{session}:sample:{number}"
         row = SamplerRow(sampler, session, tenant, voice.base_model, voice.path)
         if not await self._database.run(lambda c: samplers.add(c, row)):
-            raise NotFound(f"There is no session {session[:100]}", hint="Create a session first.")
+            raise NotFound(f"There is no open session {session[:100]}", hint="Create a session first.")
         return sampler
 
     async def _base(self, tenant: str, base_model: str | None) -> Voice:

@@ -12,6 +12,13 @@ from anubhav.types.training import LoraSpec
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRow:
+    tenant: str
+    finished: str | None
+    """Why its client ended it; None while it is open."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     id: RunId
     session: str
@@ -64,9 +71,16 @@ def add_session(
     return connection.execute("SELECT id FROM sessions WHERE idempotency = ?", (key,)).fetchone()["id"]
 
 
-def session_tenant(connection: sqlite3.Connection, session: str) -> str | None:
-    row = connection.execute("SELECT tenant FROM sessions WHERE id = ?", (session,)).fetchone()
-    return row["tenant"] if row else None
+def find_session(connection: sqlite3.Connection, session: str) -> SessionRow | None:
+    row = connection.execute("SELECT tenant, finished FROM sessions WHERE id = ?", (session,)).fetchone()
+    return SessionRow(row["tenant"], row["finished"]) if row else None
+
+
+def finish_session(connection: sqlite3.Connection, session: str, reason: str) -> list[str]:
+    """Keep the first reason given; returns the runs that are still open."""
+    connection.execute("UPDATE sessions SET finished = ? WHERE id = ? AND finished IS NULL", (reason, session))
+    rows = connection.execute("SELECT id FROM runs WHERE session = ? AND ended = 0", (session,))
+    return [row["id"] for row in rows]
 
 
 def add_run(connection: sqlite3.Connection, run: RunRow) -> None:

@@ -15,8 +15,10 @@ class SamplerRow:
 
 
 def add(connection: sqlite3.Connection, row: SamplerRow) -> bool:
-    """Insert once. False when the session does not exist or is another tenant's."""
-    owner = connection.execute("SELECT tenant FROM sessions WHERE id = ?", (row.session,)).fetchone()
+    """Insert once. False when the session does not exist, is another tenant's, or was finished."""
+    owner = connection.execute(
+        "SELECT tenant FROM sessions WHERE id = ? AND finished IS NULL", (row.session,)
+    ).fetchone()
     if owner is None or owner["tenant"] != row.tenant:
         return False
     connection.execute(

@@ -15,7 +15,7 @@ from anubhav.errors import BadInput, Busy, Gone, Mismatch, NotFound
 from anubhav.ports import Trainer
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
-from anubhav.store.runs import OpRow, RunRow
+from anubhav.store.runs import OpRow, RunRow, SessionRow
 from anubhav.training.bench import Bench, name_taken
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.journal import rename_adapter, write_operation
@@ -81,6 +81,12 @@ class Desk:
         session, details = new_id("ses"), (tags, dict(metadata), sdk)
         return await self._database.run(lambda c: runs.add_session(c, session, tenant, details, key))
 
+    async def finish_session(self, tenant: str, session: str, reason: str) -> None:
+        """End every run of the session; nothing more is accepted in it. The first reason given counts."""
+        await self._session(tenant, session)
+        for run in await self._database.run(lambda c: runs.finish_session(c, session, reason)):
+            await self.end(tenant, RunId(run))
+
     async def submit(
         self, tenant: str, run: RunId, seq: int, operation: Operation, *, metadata: Mapping[str, str] | None = None
     ) -> str:
@@ -116,15 +122,22 @@ class Desk:
         if trainer := self._trainers.get(row.base_model):
             await trainer.drop(AdapterId(run))
 
+    async def _session(self, tenant: str, session: str) -> SessionRow:
+        found = await self._database.run(lambda c: runs.find_session(c, session))
+        if found is None or found.tenant != tenant:
+            raise NotFound(f"There is no session {session[:100]}", hint="Create a session first.")
+        return found
+
     async def _row(self, tenant: str, run: RunId) -> RunRow:
         return _owned(await self._database.run(lambda c: runs.find_run(c, run)), tenant, run)
 
     async def _open(self, tenant: str, run: RunId, operation: Operation, metadata: Mapping[str, str]) -> RunRow:
         """The row a first operation makes, not yet stored."""
         session, middle, number = run.rpartition(":train:")
-        found = await self._database.run(lambda c: runs.session_tenant(c, session))
-        if not middle or not number.isdecimal() or found != tenant:
-            raise NotFound(f"There is no session {session[:100]}", hint="Create a session first.")
+        if not middle or not number.isdecimal():
+            raise NotFound(f"There is no training run {run[:200]}", hint="Create one in a session.")
+        if (await self._session(tenant, session)).finished is not None:
+            raise Gone(f"The session {session} was finished", hint="Create another session.")
         if isinstance(operation, Create):
             base, spec = operation.base_model, operation.spec
         elif isinstance(operation, Load):

@@ -92,7 +92,7 @@ async def test_matches_peft(engine: TorchEngine, tiny_llama: Path, tmp_path: Pat
         targets = torch.tensor(datum.inputs["target_tokens"].tolist())
         logits = theirs(torch.tensor([datum.tokens])).logits[0]
         logprobs = logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-        torch.testing.assert_close(torch.tensor(ours.tolist()), logprobs.detach(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.tensor(ours.tolist()), logprobs.detach(), atol=2e-5, rtol=0)
         total = total + reference_loss(loss, logprobs, datum)
     total.backward()
     assert result.metrics["loss:sum"] == pytest.approx(float(total.detach()), rel=1e-5)

@@ -32,6 +32,14 @@ class Heartbeat(Body):
     session_id: Name
 
 
+class FinishReason(Body):
+    type: Annotated[str, Field(max_length=100)] = "success"
+
+
+class Finish(Body):
+    reason: FinishReason = FinishReason()
+
+
 class LoraConfig(Body):
     rank: int
     seed: int | None = None

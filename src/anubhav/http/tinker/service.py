@@ -83,5 +83,8 @@ async def whose_key(who: Principal = Depends(principal)) -> dict[str, Any]:
 
 
 @router.post("/sessions/{session}/finish")
-async def finish(session: str, who: Principal = Depends(principal)) -> Response:
+async def finish(
+    session: str, body: bodies.Finish, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> Response:
+    await house.desk.finish_session(who.tenant, session, body.reason.type)
     return Response(status_code=204)
