@@ -17,7 +17,7 @@ from anubhav.ports import Sampler, Trainer
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract-llama")
-    write_llama(folder, vocab=VOCAB, context=CONTEXT, width=32, loud=0.2)
+    write_llama(folder, vocab=VOCAB, context=CONTEXT, width=36, loud=0.2)
     return folder
 
 
