@@ -17,7 +17,7 @@ from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResul
 
 ADA, BOB = AdapterId("ada"), AdapterId("bob")
 SPEC = LoraSpec(rank=16, seed=1)
-STEP = OptimParams(learning_rate=0.02)
+STEP = OptimParams(learning_rate=0.01)
 WORDS = (3, 7, 11, 5, 9, 2)
 OTHERS = (4, 8, 15, 16, 23, 42)
 
