@@ -82,6 +82,20 @@ async def test_a_batch_of_feedback_is_answered_in_its_order(front: Any) -> None:
     assert (await front.user.post("/v1/feedback", json=[])).status_code == 400
 
 
+async def test_probes_make_an_alias_and_a_misspelt_one_is_refused(front: Any) -> None:
+    async def answered(model: str) -> int:
+        body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+        return (await front.user.post("/v1/chat/completions", json=body)).status_code
+
+    async def sealed(alias: str) -> int:
+        probe = {"suite": "target-help", "check": "likelihood", "question": "Help?", "expected": "Yes."}
+        return (await front.operator.post("/v1/probes", json={"alias": alias, "probes": [probe]})).status_code
+
+    assert [await answered(name) for name in ("support", "support@stable", "tiny@stable")] == [404] * 3
+    assert [await sealed(name) for name in ("support", "tiny", "a/b", "@x", "")] == [200, 400, 400, 400, 400]
+    assert [await answered(name) for name in ("support", "support@stable", "suport@stable")] == [200, 200, 404]
+
+
 async def test_a_lap_from_correction_to_release_and_back(front: Any) -> None:
     assert (await front.operator.post("/v1/laps", json={})).status_code == 400
     questions = [f"what is lamp {number}" for number in range(4)]

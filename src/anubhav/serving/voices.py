@@ -4,7 +4,6 @@ Adapters are loaded into the samplers when first asked for and let go when many 
 """
 
 import asyncio
-import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -22,7 +21,6 @@ from anubhav.types.sampling import Sampled, SampleRequest
 
 _ATTACHED = 32
 """Adapters kept ready per process, beyond those in use."""
-_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT = "default"
 _Seat = tuple[Sampler, AdapterId]
 """Not the model's name: several names may share one sampler."""
@@ -57,8 +55,8 @@ class Voices:
     async def resolve(self, tenant: str, name: str) -> Voice:
         """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
 
-        An alias named with its `@stable` begins as the first base model. Raises NotFound, saying what there is, and
-        BadInput for a path that belongs to another base.
+        An alias to which nothing was released yet speaks as the first base model. Raises NotFound, saying what there
+        is, and BadInput for a path that belongs to another base.
         """
         if name in self._samplers:
             return Voice(name, name)
@@ -81,11 +79,11 @@ class Voices:
         return Voice(name or path, checkpoint.base_model, checkpoint.adapter, str(checkpoint.path), folder)
 
     async def _of_alias(self, name: str) -> Voice:
-        alias, at, step = name.partition("@")
+        alias, _, step = name.partition("@")
+        known = await self.names()
+        if step not in ("", "stable") or alias not in known or alias in self._samplers:
+            raise NotFound(f"There is no model {name[:200]!r}", hint=f"Use one of: {', '.join(known)}.")
         release = await self._database.run(lambda c: releases.current(c, alias))
-        known = release is not None or alias == _DEFAULT or at
-        if not (known and step in ("", "stable") and _ALIAS.fullmatch(alias)):
-            raise NotFound(f"There is no model {name[:200]!r}", hint=f"Use one of: {', '.join(await self.names())}.")
         if release is None or release.path is None:
             return Voice(alias, next(iter(self._samplers)))
         # A release belongs to the operator: whoever may use the alias may hear it.

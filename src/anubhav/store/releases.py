@@ -46,7 +46,9 @@ def changes(connection: sqlite3.Connection, alias: str) -> list[Release]:
 
 
 def aliases(connection: sqlite3.Connection) -> list[str]:
-    return [row["alias"] for row in connection.execute("SELECT alias FROM live ORDER BY alias")]
+    """Those that something was released to, or probes were sealed for: either makes an alias of a name."""
+    rows = connection.execute("SELECT alias FROM live UNION SELECT alias FROM probes WHERE alias <> '' ORDER BY alias")
+    return [row["alias"] for row in rows]
 
 
 def owner(connection: sqlite3.Connection, path: str) -> str:

@@ -49,7 +49,8 @@ class Probe(Body):
 
 
 class Probes(Body):
-    alias: Name = "default"
+    alias: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "default"
+    """A name that is no alias yet becomes one, answering as the first base model until a lap teaches it."""
     probes: Annotated[list[Probe], Field(min_length=1, max_length=500)]
 
 

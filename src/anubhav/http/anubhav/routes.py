@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from anubhav.episodes.recorder import Given
-from anubhav.errors import NotAllowed, NotAuthenticated, NotFound
+from anubhav.errors import BadInput, NotAllowed, NotAuthenticated, NotFound
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.react import react
@@ -99,6 +99,8 @@ async def roll_back(
 @router.post("/v1/probes", dependencies=[Depends(operator)])
 async def seal_probes(body: bodies.Probes, house: House = Depends(house_of)) -> Json:
     """The same probe twice is one probe."""
+    if body.alias in house.models:
+        raise BadInput(f"{body.alias} is a base model, which no lap changes", hint="Choose another name for the alias.")
     probes = [_probe(body.alias, one) for one in body.probes]
     await house.probes.add(probes)
     return {"data": [{"id": probe.id, "suite": probe.suite} for probe in probes]}
