@@ -25,7 +25,7 @@ _SPEC = LoraSpec(rank=16)
 @dataclass(frozen=True, slots=True)
 class Preset:
     spec: LoraSpec = _SPEC
-    imitation: Recipe = Recipe(steps=30, learning_rate=8e-4, decay=True)
+    imitation: Recipe = Recipe(steps=30, learning_rate=1.2e-3, decay=True)
     """More steps forget without learning more."""
     preference: Recipe = Recipe(steps=4, learning_rate=1e-4, warmup=1)
     beta: float = 0.1
