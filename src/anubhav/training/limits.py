@@ -1,28 +1,21 @@
 """What a desk accepts. Everything cheap is checked here, before anything is journalled."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from anubhav.errors import BadInput, TooLarge
 from anubhav.types.arrays import Array
 from anubhav.types.checkpoints import checked_name
+from anubhav.types.losses import CLIP_HINT, LOSSES, LossInfo, options_of
 from anubhav.types.models import Model
 from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
-from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass
-
-LOSSES: Mapping[str, tuple[str, ...]] = {
-    "cross_entropy": ("weights",),
-    "importance_sampling": ("logprobs", "advantages"),
-    "ppo": ("logprobs", "advantages"),
-}
-"""Each loss and what a datum must bring beside target_tokens."""
+from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     models: Mapping[str, Model]
-    losses: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: LOSSES)
     max_rank: int = 256
     max_data: int = 4096
     """Data in one pass."""
@@ -31,19 +24,23 @@ class Limits:
     """How far a sequence number may be ahead of the last result of its run; beyond it Busy."""
 
 
-def check(operation: Operation, base_model: str, limits: Limits) -> None:
-    """Raises BadInput, saying what to change, when `operation` could never succeed on a run of `base_model`."""
+def check(operation: Operation, base_model: str, spec: LoraSpec, limits: Limits) -> None:
+    """Raises BadInput, saying what to change, when `operation` could never succeed on a run of this model and shape."""
     match operation:
-        case Create(base, spec):
-            check_spec(base, spec, limits)
+        case Create(base, wanted):
+            check_spec(base, wanted, limits)
         case Compute(work):
             _check_pass(work, limits.models[base_model], limits)
         case Step(params):
-            _check_optimizer(params)
+            _check_step(params, spec.optimizer)
         case Save(_, name):
             checked_name(name)
-        case Load():
-            pass
+        case Load(_, _, family):
+            _check_family(family or spec.optimizer)
+            if family not in (None, spec.optimizer):
+                raise BadInput(
+                    f"This run's optimizer is {spec.optimizer}, not {family}", hint="Leave optimizer_config out."
+                )
 
 
 def check_spec(base_model: str, spec: LoraSpec, limits: Limits) -> None:
@@ -55,9 +52,21 @@ def check_spec(base_model: str, spec: LoraSpec, limits: Limits) -> None:
         raise BadInput(f"rank {spec.rank} is outside 1..{limits.max_rank}", hint="Ranks of 8 to 64 suit most tasks.")
     if not (spec.train_attn or spec.train_mlp or spec.train_unembed):
         raise BadInput("Nothing would be trained", hint="Set train_attn, train_mlp or train_unembed.")
+    _check_family(spec.optimizer)
 
 
-def _check_optimizer(params: OptimParams) -> None:
+def _check_family(family: str) -> None:
+    if family not in OPTIMIZERS:
+        raise BadInput(f"The optimizer {family[:50]!r} is unknown", hint=f"Use one of: {', '.join(OPTIMIZERS)}.")
+
+
+def _check_step(params: OptimParams, family: str) -> None:
+    _check_family(params.family)
+    if params.family != family:
+        raise BadInput(
+            f"This run was created with {family}, so {params.family} cannot step it",
+            hint="Send the parameters of its own optimizer, or open another run.",
+        )
     bounds = {
         "learning_rate": (params.learning_rate, 0.0, 1e3),
         "beta1": (params.beta1, 0.0, 1.0),
@@ -65,7 +74,8 @@ def _check_optimizer(params: OptimParams) -> None:
         # At 0 a parameter without a gradient would move by 0 / 0.
         "eps": (params.eps, 1e-30, 1.0),
         "weight_decay": (params.weight_decay, 0.0, 1e3),
-        "grad_clip_norm": (params.grad_clip_norm, 0.0, math.inf),
+        # Dimuon's negative norms turn clipping off, as 0 does.
+        "grad_clip_norm": (params.grad_clip_norm, -math.inf if family == "dimuon" else 0.0, math.inf),
     }
     for name, (value, low, high) in bounds.items():
         if not (math.isfinite(value) and low <= value < high):
@@ -73,21 +83,19 @@ def _check_optimizer(params: OptimParams) -> None:
 
 
 def _check_pass(work: Pass, model: Model, limits: Limits) -> None:
-    if work.loss not in limits.losses:
-        raise BadInput(f"The loss {work.loss[:100]!r} is unknown", hint=f"Use one of: {', '.join(limits.losses)}.")
+    options = options_of(work.loss, work.config)
     if not work.data:
         raise BadInput("The pass has no data", hint="Send at least one datum.")
     if len(work.data) > limits.max_data:
         raise TooLarge(
             f"{len(work.data)} data are more than {limits.max_data} in one pass", hint="Send several passes."
         )
-    if not all(map(math.isfinite, work.config.values())):
-        raise BadInput("A loss_fn_config value is not finite", hint="Send finite numbers.")
     for number, datum in enumerate(work.data):
-        _check_datum(number, datum, limits.losses[work.loss], model)
+        _check_datum(number, datum, model)
+        _check_inputs(number, datum, LOSSES[work.loss], options)
 
 
-def _check_datum(number: int, datum: Datum, needed: Iterable[str], model: Model) -> None:
+def _check_datum(number: int, datum: Datum, model: Model) -> None:
     length = len(datum.tokens)
     if not 1 <= length <= model.context_length:
         raise TooLarge(f"Datum {number} has {length} tokens, outside 1..{model.context_length}", hint="Cut it.")
@@ -102,16 +110,32 @@ def _check_datum(number: int, datum: Datum, needed: Iterable[str], model: Model)
     wanted = targets.tolist()
     if not wanted or min(wanted) < 0 or max(wanted) >= model.vocab_size:
         raise BadInput(f"Datum {number} has targets outside 0..{model.vocab_size - 1}", hint=_TOKENIZE)
-    for name in needed:
-        _check_input(number, name, datum.inputs.get(name), targets.shape)
+
+
+def _check_inputs(number: int, datum: Datum, info: LossInfo, options: Mapping[str, float]) -> None:
+    targets = datum.inputs["target_tokens"]
+    if info.level == "datum" and len(targets.shape) != 1:
+        raise BadInput(f"Datum {number} has several targets to a position", hint="This loss takes one to each.")
+    for name in (*info.inputs, *info.per_token):
+        if name in info.inputs or name in datum.inputs:
+            _check_input(number, name, datum.inputs.get(name), targets.shape)
+    if any(name in datum.inputs for name in info.per_token):
+        columns = [_per_token(datum, name, options[name]) for name in info.per_token]
+        if any(low > high for low, high in zip(*columns, strict=True)):
+            raise BadInput(f"Datum {number} has a clip_low_threshold above its clip_high_threshold", hint=CLIP_HINT)
+    if "sequence_ratio_mask" in info.inputs and not any(datum.inputs["sequence_ratio_mask"].tolist()):
+        raise BadInput(f"Datum {number} has a sequence_ratio_mask of zeros", hint="Mark its sampled tokens.")
+
+
+def _per_token(datum: Datum, name: str, option: float) -> Sequence[float]:
+    count = math.prod(datum.inputs["target_tokens"].shape)
+    return datum.inputs[name].tolist() if name in datum.inputs else [option] * count
 
 
 def _check_input(number: int, name: str, values: Array | None, shape: tuple[int, ...]) -> None:
-    if values is None or values.shape != shape or values.dtype != "float32":
-        found = "nothing" if values is None else f"{values.dtype} {values.shape}"
-        raise BadInput(
-            f"Datum {number} needs {name} as float32 of shape {shape}, not {found}", hint="Align it to targets."
-        )
+    if values is None or values.shape != shape:
+        found = "nothing" if values is None else values.shape
+        raise BadInput(f"Datum {number} needs {name} of shape {shape}, not {found}", hint="Align it to targets.")
     # A double cannot overflow by adding float32s, so the sum is finite when all of them are.
     if not math.isfinite(sum(values.tolist())):
         raise BadInput(f"Datum {number} has {name} that are not finite", hint="Look for NaN or infinity in your data.")

@@ -1,7 +1,9 @@
 """The operations of a training run's journal: what `training.desk.submit` takes and replay re-applies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anubhav.types.checkpoints import Kind
 from anubhav.types.training import LoraSpec, OptimParams, Pass
 
 
@@ -19,6 +21,10 @@ class Load:
 
     path: str
     optimizer: bool
+    family: str | None = None
+    """The optimizer of a run that is born here without the saved one; None: AdamW then, else the one there is."""
+    reader: str | None = None
+    """The tenant who may read the checkpoint and whose key came with the request; None: the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +41,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Write a checkpoint. `weights` keeps the optimizer, `sampler_weights` does not."""
+    """Write a checkpoint. `weights` keeps the optimizer; `sampler_weights` and `external_weights` do not."""
 
-    kind: str
+    kind: Kind
     name: str
     overwrite: bool = False
     sampler: str | None = None
     """The sampling session to open on it, for Tinker's nameless (ephemeral) saves."""
+    inflight: bool = False
+    """That session, and the run's earlier inflight ones, then sample from the newest of these saves."""
+    ttl: int | None = None
+    """Seconds it lives; None: until it is deleted."""
+    metadata: Mapping[str, str] | None = None
+    recipients: tuple[str, ...] = ()
+    """The age recipients to whom the files of external weights are encrypted."""
 
 
 Operation = Create | Load | Compute | Step | Save

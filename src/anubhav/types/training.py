@@ -20,6 +20,8 @@ class LoraSpec:
     train_unembed: bool = True
     alpha: float = 32.0
     """Not on Tinker's wire; fixed at 32 so that the best learning rate does not depend on the rank."""
+    optimizer: str = "adamw"
+    """The family of its steps, fixed for the life of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Datum:
 
     tokens: tuple[int, ...]
     inputs: Mapping[str, Array]
-    """By name, each of length N: target_tokens (int64) and what the loss asks for (weights, logprobs, advantages)."""
+    """By name: target_tokens (int64) of shape (N,) or (N, K), and in that shape what the loss asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Pass:
     adapter: AdapterId
     data: tuple[Datum, ...]
     loss: str
-    config: Mapping[str, float] = field(default_factory=dict[str, float])
+    config: Mapping[str, float | str] = field(default_factory=dict[str, float | str])
+    """The loss's options, `types.losses` says which."""
     backward: bool = True
 
 
@@ -54,7 +57,10 @@ class PassResult:
 
 @dataclass(frozen=True, slots=True)
 class OptimParams:
-    """AdamW with decoupled weight decay; the defaults are the Tinker SDK's (types/optimizer.py)."""
+    """One step of AdamW with decoupled weight decay, or of Dimuon, which reads no beta2, eps and weight_decay.
+
+    The defaults are the Tinker SDK's (types/optimizer.py).
+    """
 
     learning_rate: float = 1e-4
     beta1: float = 0.9
@@ -63,3 +69,8 @@ class OptimParams:
     weight_decay: float = 0.0
     grad_clip_norm: float = 0.0
     """Global norm; 0 turns clipping off."""
+    family: str = "adamw"
+    """One of OPTIMIZERS, and that of the run."""
+
+
+OPTIMIZERS = ("adamw", "dimuon")

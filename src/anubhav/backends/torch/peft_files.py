@@ -1,7 +1,7 @@
 """Adapters on disk, in PEFT's format, so that PEFT, vLLM and llama.cpp's converters read them as their own.
 
-Beside PEFT's two files an optimizer.safetensors holds AdamW's moments under the same names. Only safetensors is ever
-read or written.
+Beside PEFT's two files an optimizer.safetensors holds the optimizer's moments under the same names. Only safetensors
+is ever read or written.
 """
 
 import json
@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anubhav.backends.torch.adamw import Moments
 from anubhav.backends.torch.adapters import GROUPS, Adapter, Pair, Site, fuse, sites, split, widths
 from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.optimizer import Moments
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
@@ -27,9 +27,13 @@ def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: 
     _write(folder / WEIGHTS, dict(named_tensors(config, adapter, adapter.parameters())), {"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(_peft_config(adapter.spec), indent=2))
     if moments:
-        tensors = {f"first.{name}": value for name, value in named_tensors(config, adapter, moments.first)}
-        tensors |= {f"second.{name}": value for name, value in named_tensors(config, adapter, moments.second)}
-        _write(folder / OPTIMIZER, tensors, {"steps": str(moments.steps)})
+        tensors = {
+            f"{kind}.{name}": value
+            for kind, values in (("first", moments.first), ("second", moments.second))
+            if values
+            for name, value in named_tensors(config, adapter, values)
+        }
+        _write(folder / OPTIMIZER, tensors, {"steps": str(moments.steps), "family": moments.family})
 
 
 def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tuple[Adapter, Moments | None]:
@@ -42,12 +46,16 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
         return adapter, None
     with safe_open(folder / OPTIMIZER, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        steps = int(file.metadata()["steps"])
-    first, second = (
+        facts = file.metadata()
+    family = facts.get("family", "adamw")  # files of the time when there was no other
+    kinds = {"": (), "adamw": ("first.", "second."), "dimuon": ("first.",)}
+    if family not in kinds:
+        raise BadInput(f"The saved optimizer {family[:50]!r} is unknown", hint="Load it without its optimizer.")
+    found = [
         [part.detach() for _, pair in _assemble(config, spec, tensors, kind, device) for part in (pair.a_RI, pair.b_OR)]
-        for kind in ("first.", "second.")
-    )
-    return adapter, Moments(first, second, steps)
+        for kind in kinds[family]
+    ]
+    return adapter, Moments(*found, steps=int(facts["steps"]), family=family)
 
 
 def read_spec(folder: Path) -> LoraSpec:

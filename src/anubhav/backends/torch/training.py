@@ -5,22 +5,24 @@ Axes: T packed tokens, P scored (position, target) pairs.
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.adamw import Gradient, Moments, fresh_moments, norm, update
+from anubhav.backends.torch import adamw, dimuon
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
 from anubhav.backends.torch.head import Pull, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
-from anubhav.backends.torch.losses import LOSSES
+from anubhav.backends.torch.losses import COMPUTE
 from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.optimizer import Gradient, Moments, norm
 from anubhav.backends.torch.packing import Pack, pack
 from anubhav.errors import AnubhavError, BadInput, Broken, NotFound
 from anubhav.types.arrays import Array, floats
 from anubhav.types.ids import AdapterId
-from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResult
+from anubhav.types.losses import LOSSES, options_of
+from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass, PassResult
 
 _DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32}
 
@@ -30,17 +32,18 @@ class Pupil:
     """An adapter in training."""
 
     adapter: Adapter
-    moments: Moments
-    gradient: Gradient
+    moments: Moments = field(default_factory=Moments)
+    gradient: Gradient = field(default_factory=Gradient)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The pairs of one pack: which datum, where, and the loss inputs of each."""
+    """The pairs of one pack: which datum, where, and what its loss is computed from."""
 
     rows_P: Tensor
     targets_P: Tensor
     inputs: Mapping[str, Tensor]
+    options: Mapping[str, float]
     shares: list[tuple[int, int]]
     """(datum number, its number of pairs), in the order they stand in P."""
 
@@ -56,7 +59,7 @@ class Training:
         self.adopt(name, fresh_adapter(self._model.config, spec, self._model.device), None)
 
     def adopt(self, name: AdapterId, adapter: Adapter, moments: Moments | None) -> None:
-        self._pupils[name] = Pupil(adapter, moments or fresh_moments(adapter.parameters()), Gradient())
+        self._pupils[name] = Pupil(adapter, moments or Moments())
 
     def pupil(self, name: AdapterId) -> Pupil:
         if name not in self._pupils:
@@ -67,13 +70,19 @@ class Training:
         self._pupils.pop(name, None)
 
     def step(self, name: AdapterId, params: OptimParams) -> dict[str, float]:
+        """Raises BadInput, leaving the gradient, for another family than that of the steps before."""
         pupil = self.pupil(name)
+        if params.family not in OPTIMIZERS:
+            raise BadInput(f"The optimizer {params.family!r} is unknown", hint=f"Use one of {', '.join(OPTIMIZERS)}.")
+        pupil.moments.begin(params.family, pupil.adapter.parameters())
         gradient, pupil.gradient = pupil.gradient.tensors, Gradient()
         total = norm(gradient)
         if not torch.tensor(total).isfinite():
             raise BadInput("The gradient is not finite, so no step was taken", hint="Lower the advantages or weights.")
-        if gradient:
-            update(pupil.adapter.parameters(), gradient, pupil.moments, params)
+        if gradient and params.family == "dimuon":
+            dimuon.update(self._model.config, pupil.adapter, gradient, pupil.moments, params)
+        elif gradient:
+            adamw.update(pupil.adapter.parameters(), gradient, pupil.moments, params)
         return {"grad_norm": total, "learning_rate": params.learning_rate, "step": float(pupil.moments.steps)}
 
     def run(self, work: Pass) -> Generator[None, None, PassResult]:
@@ -88,15 +97,14 @@ class Training:
             return PassResult(failure=failure)
 
     def _run(self, work: Pass) -> Generator[None, None, PassResult]:
-        if work.loss not in LOSSES:
-            raise BadInput(f"The loss {work.loss!r} is unknown", hint=f"Use one of {', '.join(LOSSES)}.")
+        options = options_of(work.loss, work.config)
         pupil = self.pupil(work.adapter)
         logprobs: dict[int, Array] = {}
         gradient = Gradient()
         loss = 0.0
         packs = pack([datum.tokens for datum in work.data], self._budget, self._model.device)
         for one in packs:
-            scored = _score(one, work, self._model.device)
+            scored = _score(one, work, options, self._model.device)
             if work.backward:
                 logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work)
                 gradient.add(found)
@@ -119,24 +127,30 @@ class Training:
     def _look(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float]:
         """(log-probabilities, loss) of a pack."""
         logprobs_P = score(self._model, adapter, self._hidden(one, adapter), scored.rows_P, scored.targets_P)
-        return logprobs_P, float(LOSSES[work.loss].compute(logprobs_P, scored.inputs, work.config).sum())
+        return logprobs_P, float(COMPUTE[work.loss](logprobs_P, scored.inputs, scored.options).sum())
 
     def _learn(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float, list[Tensor]]:
         """(log-probabilities, loss, gradient) of a pack."""
         lost: list[Tensor] = []
 
-        def force(pairs: Tensor, logprobs: Tensor) -> Tensor:
-            inputs = {name: values_P[pairs] for name, values_P in scored.inputs.items()}
+        def slope(logprobs: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
             with torch.enable_grad():
                 free = logprobs.detach().requires_grad_()
-                total = LOSSES[work.loss].compute(free, inputs, work.config).sum()
+                total = COMPUTE[work.loss](free, inputs, scored.options).sum()
             lost.append(total.detach())
             return torch.autograd.grad(total, free)[0]
 
+        def slope_of_some(pairs: Tensor, logprobs: Tensor) -> Tensor:
+            return slope(logprobs, {name: values_P[pairs] for name, values_P in scored.inputs.items()})
+
         hidden_TE = self._hidden(one, adapter)
-        logprobs_P, pull = score_and_pull(
-            self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P, force
-        )
+        where = (self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P)
+        if LOSSES[work.loss].level == "datum":
+            # Chunks of rows cut through data, so the derivative is found before the chunks are pulled.
+            slope_P = slope(score(*where), scored.inputs)
+            logprobs_P, pull = score_and_pull(*where, lambda pairs, _: slope_P[pairs])
+        else:
+            logprobs_P, pull = score_and_pull(*where, slope_of_some)
         return logprobs_P, float(torch.stack(lost).sum()), _gradient(hidden_TE, pull, adapter)
 
     def _hidden(self, one: Pack, adapter: Adapter) -> Tensor:
@@ -156,12 +170,12 @@ def _gradient(hidden_TE: Tensor, pull: Pull, adapter: Adapter) -> list[Tensor]:
     return [*tensors, *(t for t in (pull.a_RE, pull.b_VR) if t is not None)]
 
 
-def _score(one: Pack, work: Pass, device: torch.device) -> _Scored:
+def _score(one: Pack, work: Pass, options: Mapping[str, float], device: torch.device) -> _Scored:
     """Targets of shape (N, K) give K pairs for each of the N positions."""
-    names = LOSSES[work.loss].inputs
+    info = LOSSES[work.loss]
     rows: list[int] = []
     targets: list[Tensor] = []
-    inputs: dict[str, list[Tensor]] = {name: [] for name in names}
+    inputs: dict[str, list[Tensor]] = {name: [] for name in (*info.inputs, *info.per_token)}
     shares: list[tuple[int, int]] = []
     for number, datum_rows in one.rows.items():
         values = work.data[number].inputs
@@ -170,14 +184,14 @@ def _score(one: Pack, work: Pass, device: torch.device) -> _Scored:
         rows.extend(row for row in datum_rows for _ in range(each))
         targets.append(target.flatten())
         shares.append((number, target.numel()))
-        for name in names:
-            inputs[name].append(tensor(values[name]).flatten())
-    return _Scored(
-        torch.tensor(rows, device=device),
-        torch.cat(targets).to(device),
-        {name: torch.cat(parts).to(device) for name, parts in inputs.items()},
-        shares,
-    )
+        for name, parts in inputs.items():
+            given = name in info.inputs or name in values
+            parts.append(tensor(values[name]).flatten() if given else torch.full((target.numel(),), options[name]))
+    together = {name: torch.cat(parts).float().to(device) for name, parts in inputs.items()}
+    if info.level == "datum":
+        counts = torch.tensor([count for _, count in shares])
+        together["datum"] = torch.arange(len(shares)).repeat_interleave(counts).to(device)
+    return _Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares)
 
 
 def _hand_out(logprobs_P: Tensor, scored: _Scored, data: tuple[Datum, ...], into: dict[int, Array]) -> None:

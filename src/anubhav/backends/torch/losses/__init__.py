@@ -1,31 +1,34 @@
 """The losses: one small file each, one line here. A loss maps log-probabilities to a value per position.
 
 Positions of all data of a micro-batch stand in one axis P. Values are summed, never averaged (Tinker's rule), so that
-chunking a batch changes nothing.
+chunking a batch changes nothing. What each loss is given stands in `types.losses`: its inputs by name, each P; the
+options that may differ by token are always among them. A loss of level `datum` also finds there `datum`, the number
+of each position's datum, counted from 0.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from anubhav.backends.torch.losses import cross_entropy, importance_sampling, ppo
+from anubhav.backends.torch.losses import (
+    cispo,
+    cross_entropy,
+    dro,
+    gspo,
+    importance_sampling,
+    ppo,
+    stable_reinforce,
+)
 
-Inputs = Mapping[str, Tensor]
-Config = Mapping[str, float]
+Compute = Callable[[Tensor, Mapping[str, Tensor], Mapping[str, float]], Tensor]
+"""(logprobs_P, inputs by name, options) → loss_P, differentiable in the first."""
 
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    compute: Callable[[Tensor, Inputs, Config], Tensor]
-    """(logprobs_P, inputs by name each P, config) → loss_P, differentiable in the first."""
-    inputs: tuple[str, ...]
-    """What a datum must bring beside target_tokens."""
-    config: tuple[str, ...] = ()
-
-
-LOSSES: Mapping[str, Loss] = {
-    "cross_entropy": Loss(cross_entropy.compute, ("weights",)),
-    "importance_sampling": Loss(importance_sampling.compute, ("logprobs", "advantages")),
-    "ppo": Loss(ppo.compute, ("logprobs", "advantages"), ("clip_low_threshold", "clip_high_threshold")),
+COMPUTE: Mapping[str, Compute] = {
+    "cross_entropy": cross_entropy.compute,
+    "importance_sampling": importance_sampling.compute,
+    "ppo": ppo.compute,
+    "cispo": cispo.compute,
+    "dro": dro.compute,
+    "gspo": gspo.compute,
+    "stable_reinforce": stable_reinforce.compute,
 }

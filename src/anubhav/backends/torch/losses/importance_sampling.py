@@ -5,5 +5,5 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def compute(logprobs_P: Tensor, inputs: Mapping[str, Tensor], _config: Mapping[str, float]) -> Tensor:
+def compute(logprobs_P: Tensor, inputs: Mapping[str, Tensor], _options: Mapping[str, float]) -> Tensor:
     return -(logprobs_P - inputs["logprobs"]).exp() * inputs["advantages"]

@@ -1,0 +1,72 @@
+"""The losses by name: what a datum must bring for each, and which options it reads. The one list that the desk checks
+against and both backends compute by; the formulas stand in `backends/torch/losses`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from anubhav.errors import BadInput
+
+Level = Literal["token", "datum"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossInfo:
+    inputs: tuple[str, ...]
+    """What a datum must bring beside target_tokens, in the same shape."""
+    options: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Numbers of the loss's config, and their defaults."""
+    per_token: tuple[str, ...] = ()
+    """Options that a datum may also bring as an input, position by position; there it replaces the option."""
+    level: Level = "token"
+    """`datum`: a position's value depends on its whole datum, and targets are one to a position."""
+
+
+_CLIPS = ("clip_low_threshold", "clip_high_threshold")
+_POLICY = ("logprobs", "advantages")
+
+
+def _clipped(low: float, high: float) -> dict[str, float]:
+    return dict(zip(_CLIPS, (low, high), strict=True))
+
+
+LOSSES: Mapping[str, LossInfo] = {
+    "cross_entropy": LossInfo(("weights",)),
+    "importance_sampling": LossInfo(_POLICY),
+    "ppo": LossInfo(_POLICY, _clipped(0.8, 1.2), _CLIPS),
+    "cispo": LossInfo(_POLICY, _clipped(0.0, 4.0), _CLIPS),
+    "dro": LossInfo(_POLICY, {"beta": 0.05}),
+    # The clip range of the GSPO paper, section 5.1; Tinker publishes none.
+    "gspo": LossInfo((*_POLICY, "sequence_ratio_mask"), _clipped(1 - 3e-4, 1 + 4e-4), _CLIPS, "datum"),
+    "stable_reinforce": LossInfo(_POLICY, {"kl_coeff": 0.0}),
+}
+_NEVER_NEGATIVE = ("beta", "kl_coeff")
+
+
+def options_of(loss: str, config: Mapping[str, float | str]) -> dict[str, float]:
+    """The loss's options, with defaults filled in. Names it does not read are left alone, as long as they are numbers.
+
+    Raises BadInput for an unknown loss, for a text, and for a number that the loss cannot use.
+    """
+    if loss not in LOSSES:
+        raise BadInput(f"The loss {loss[:100]!r} is unknown", hint=f"Use one of: {', '.join(LOSSES)}.")
+    numbers: dict[str, float] = {}
+    for name, value in config.items():
+        if isinstance(value, str):
+            raise BadInput(f"The loss option {name[:100]!r} is a text", hint="The losses here take numbers only.")
+        if not math.isfinite(value):
+            raise BadInput(f"The loss option {name[:100]!r} is not finite", hint="Send finite numbers.")
+        numbers[name] = value
+    found = {name: numbers.get(name, default) for name, default in LOSSES[loss].options.items()}
+    for name in _NEVER_NEGATIVE:
+        if found.get(name, 0.0) < 0:
+            raise BadInput(f"{name} is {found[name]}", hint="Send 0 or more.")
+    low, high = (found.get(name, 0.0) for name in _CLIPS)
+    if low > high:
+        raise BadInput(f"clip_low_threshold {low} is above clip_high_threshold {high}", hint=CLIP_HINT)
+    return found
+
+
+CLIP_HINT = "They bound the ratio itself, as in 0.8 and 1.2."
