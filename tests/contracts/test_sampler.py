@@ -182,6 +182,70 @@ async def test_prompt_logprobs_are_those_of_a_forward_pass(filler: Filler, tmp_p
         assert logprob <= top[0][1] + 1e-4
 
 
+async def test_the_end_of_a_prompt_can_be_scored_alone(filler: Filler) -> None:
+    prompt = (3, 7, 11, 5, 30, 2)
+    whole = replace(ask(prompt), prompt_logprobs=True, top_prompt_logprobs=2)
+    _, all_of_it = await hear(filler.sampler, whole)
+    _, end = await hear(filler.sampler, replace(whole, prompt_last=2))
+    assert all_of_it is not None
+    assert end is not None
+    assert end.logprobs == (None, None, None, None, *(pytest.approx(x, abs=1e-5) for x in all_of_it.logprobs[4:]))
+    assert [top is None for top in end.top] == [True] * 4 + [False] * 2
+    assert [token for token, _ in end.top[5] or ()] == [token for token, _ in all_of_it.top[5] or ()]
+    assert (end.targets, end.draws) == ((), ())
+
+
+async def test_any_token_can_be_scored_along_a_prompt(filler: Filler, tmp_path: Path) -> None:
+    await teach(filler, tmp_path / "saved")
+    prompt = (3, 7, 11, 5, 30, 2)
+    targets = ((1, 7), (5, 40), (1, 0), (3, 47), (5, 40))
+    _, scores = await hear(filler.sampler, replace(ask(prompt), adapter=PUPIL, prompt_targets=targets))
+    assert scores is not None
+    wanted = [(await forward(filler, PUPIL, (*prompt[:place], token)))[-1] for place, token in targets]
+    assert list(scores.targets) == pytest.approx(wanted, abs=1e-4)
+    assert (scores.logprobs, scores.top) == ((), ())
+
+
+async def test_draws_along_a_prompt_follow_its_distributions(sampler: Sampler) -> None:
+    count, temperature = 300, 0.5
+    request = replace(ask((3, 7, 11), seed=4, temperature=temperature, max_tokens=1), prompt_draws=count)
+    _, scores = await hear(sampler, request)
+    everything = tuple((place, token) for place in (1, 2) for token in range(VOCAB))
+    _, truth = await hear(sampler, replace(request, prompt_targets=everything, prompt_draws=0))
+    assert scores is not None
+    assert truth is not None
+    assert [len(row) for row in scores.draws] == [count, count]
+    for place, row in enumerate(scores.draws):
+        logprobs = truth.targets[place * VOCAB : (place + 1) * VOCAB]
+        assert [logprob for _, logprob in row] == pytest.approx([logprobs[token] for token, _ in row], abs=1e-4)
+        weights = [math.exp(logprob / temperature) for logprob in logprobs]
+        best = max(range(VOCAB), key=lambda token: weights[token])
+        wanted = weights[best] / math.fsum(weights)
+        share = sum(token == best for token, _ in row) / count
+        assert abs(share - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / count)
+    again, _ = await asyncio.gather(hear(sampler, request), hear(sampler, ask((3, 7, 9), n=4)))
+    assert again[1] is not None
+    assert [[token for token, _ in row] for row in again[1].draws] == [[t for t, _ in row] for row in scores.draws]
+    _, greedy = await hear(sampler, replace(ask((3, 7, 11), temperature=0.0), prompt_draws=2, prompt_targets=((1, 7),)))
+    assert greedy is not None
+    assert all(row[0] == row[1] for row in greedy.draws)
+
+
+async def test_a_single_token_prompt_has_nothing_to_score(sampler: Sampler) -> None:
+    _, scores = await hear(sampler, replace(ask((3,)), prompt_logprobs=True, top_prompt_logprobs=2, prompt_draws=3))
+    assert scores == PromptScores((None,), (None,), (), ())
+
+
+async def test_one_token_is_one_event(sampler: Sampler) -> None:
+    request = replace(ask(n=2, max_tokens=1), prompt_logprobs=True)
+    events = [event async for event in sampler.sample(request)]
+    assert [(event.index, len(event.tokens), event.stop_reason) for event in events] == [
+        (0, 1, "length"),
+        (1, 1, "length"),
+    ]
+    assert [event.prompt is None for event in events] == [False, True]
+
+
 async def test_adapters_mix_in_one_batch(filler: Filler, tmp_path: Path) -> None:
     await teach(filler, tmp_path / "saved")
     requests = [replace(ask(seed=seed), adapter=adapter) for seed in (1, 2) for adapter in (None, PUPIL)]

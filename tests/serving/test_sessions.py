@@ -7,7 +7,8 @@ from school import ask
 
 from anubhav.errors import BadInput, Broken, Busy, Gone, Mismatch, NotFound
 from anubhav.serving import sessions as room
-from anubhav.serving.sessions import Ask, SampleOutcome
+from anubhav.serving.asks import Ask, SampleOutcome
+from anubhav.serving.sessions import Waiting
 
 
 async def opened(stage: Any, path: str | None = None) -> str:
@@ -104,7 +105,7 @@ async def test_what_is_not_held_is_gone(stage: Any, monkeypatch: pytest.MonkeyPa
 async def test_cancelling_frees_the_slots(stage: Any) -> None:
     sampler = await opened(stage)
     promise = await stage.sessions.submit("ada", sampler, 0, question(stage, n=8, temperature=1.0, max_tokens=400))
-    assert await stage.sessions.wait("ada", promise, 0.01) is None
+    assert isinstance(await stage.sessions.wait("ada", promise, 0.01), Waiting)
     await stage.sessions.cancel("eve", promise)
     assert stage.sampler.running
     await stage.sessions.cancel("ada", promise)

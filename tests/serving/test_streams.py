@@ -1,5 +1,6 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,14 @@ async def test_stop_strings_do_not_change_what_is_sampled(stage: Any) -> None:
     assert [text_of(one) for one in cut] == [text.partition(stop)[0] for text in texts]
     assert all(tokens_of(whole)[: len(tokens_of(one))] == tokens_of(one) for one, whole in zip(cut, free, strict=True))
     assert len(tokens_of(cut[1])) < len(tokens_of(free[1]))
+
+
+async def test_a_prompt_is_scored_once_however_many_samples_stop_at_strings(stage: Any) -> None:
+    request = replace(stage.request("Say", n=3), prompt_logprobs=True, top_prompt_logprobs=2, prompt_draws=2)
+    heard = await hear(stage, replace(request, prompt_targets=((1, 5),)), ("never so",))
+    scored = [[piece.prompt is not None for piece in pieces] for pieces in heard]
+    assert [sum(one) for one in scored] == [1, 0, 0]
+    assert scored[0][0]
 
 
 async def test_closing_early_and_failing_leave_nothing_behind(stage: Any) -> None:

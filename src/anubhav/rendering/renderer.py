@@ -69,6 +69,11 @@ class Renderer:
     def is_control(self, token: int) -> bool:
         return token in self._control_ids
 
+    def control_token(self, name: str) -> int | None:
+        """The control token of this very name."""
+        found = self._control.get(name)
+        return found[0] if found else None
+
     def _holds_control(self, text: str) -> bool:
         return self._names.search(text) is not None
 

@@ -1,65 +1,46 @@
 """Tinker's sampling sessions, and the promises of samples asked for through them.
 
 Sample promises live in memory: after a restart they are gone and the SDK samples anew. The adapter is fixed when a
-sample is asked for, so one queued before an optimizer step sees the old weights.
+sample is asked for, so one queued before an optimizer step, or before an inflight save, sees the old weights.
 """
 
+import array
 import asyncio
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from anubhav.errors import AnubhavError, Broken, Busy, Gone, Mismatch, NotFound
 from anubhav.rendering.renderer import Renderer
-from anubhav.serving.streams import room_after, speak
+from anubhav.serving.asks import Ask, Sample, SampleOutcome, read_ask
+from anubhav.serving.feeds import Feeds, Ready, Target, lost
+from anubhav.serving.streams import speak
 from anubhav.serving.voices import Voice, Voices
-from anubhav.store import samplers
+from anubhav.store import samplers, sequences
 from anubhav.store.database import Database
 from anubhav.store.samplers import SamplerRow
+from anubhav.store.sequences import SequenceRow
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
-from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams, StopReason, TopLogprobs
+from anubhav.types.sampling import PromptScores, SampleRequest, StopReason, TopLogprobs
 
 _KEPT_SECONDS = 600.0
 """How long a finished sample can be fetched, unless so many newer ones are finished:"""
 _KEPT = 16_384
 _OPEN = 4096
 """Requests under way at a time; beyond it Busy."""
+_CLONE = 1_000_000_000
+"""Every client of a sampling session numbers its requests in a block of its own, of this size."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A sample request as Tinker words it."""
+class Waiting:
+    """Not ready yet."""
 
-    prompt: tuple[int, ...]
-    n: int = 1
-    max_tokens: int | None = None
-    """None: up to the context."""
-    temperature: float = 1.0
-    top_k: int = -1
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] | tuple[int, ...] | None = None
-    """None: the model's own end of turn. Empty: nothing stops it."""
-    prompt_logprobs: bool = False
-    top_prompt_logprobs: int = 0
-    top_logprobs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    top: tuple[TopLogprobs, ...]
-    stop_reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class SampleOutcome:
-    samples: tuple[Sample, ...]
-    prompt: PromptScores | None
+    begun: bool
+    """False: it waits for its turn, as the engine is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +48,12 @@ class _Promise:
     tenant: str
     asked: tuple[str, int]
     ask: Ask
+    begun: asyncio.Event
     task: "asyncio.Task[SampleOutcome]"
+
+    @property
+    def target(self) -> Target:
+        return self.asked[0], self.asked[1] // _CLONE
 
 
 class SamplingSessions:
@@ -77,7 +63,8 @@ class SamplingSessions:
         self._database, self._voices, self._models, self._renderers = database, voices, models, renderers
         self._promises: dict[str, _Promise] = {}
         self._asked: dict[tuple[str, int], str] = {}
-        self._finished: deque[tuple[float, str]] = deque()
+        self._finished: OrderedDict[str, float] = OrderedDict()
+        self._feeds = Feeds()
 
     async def open(
         self, tenant: str, session: str, number: int, *, base_model: str | None = None, path: str | None = None
@@ -96,10 +83,16 @@ class SamplingSessions:
         return await self._voices.resolve(tenant, base_model)
 
     async def find(self, tenant: str, sampler: str) -> SamplerRow:
+        """Of an inflight session, with the path of the newest weights."""
         row = await self._database.run(lambda c: samplers.find(c, sampler))
         if row is None or row.tenant != tenant:
             raise NotFound(f"There is no sampling session {sampler[:200]}", hint="Create one first.")
         return row
+
+    async def join(self, tenant: str, sampler: str) -> int:
+        """The number of one more client of this session; the first client is 0 and does not ask."""
+        await self.find(tenant, sampler)
+        return await self._database.run(lambda c: samplers.join(c, sampler))
 
     async def submit(self, tenant: str, sampler: str, number: int, ask: Ask) -> str:
         """The promise of these samples; the same (sampler, number) is the same promise."""
@@ -110,23 +103,23 @@ class SamplingSessions:
             if self._promises[known].ask != ask:
                 raise Mismatch(f"Sample {number} was asked for before with another content", hint="Use a new number.")
             return known
-        request, stops = self._request(voice, ask)
+        request, stops = read_ask(ask, voice.adapter, self._models[voice.base_model], self._renderers[voice.base_model])
         self._make_room()
-        promise = new_id("sp")
-        task = asyncio.create_task(self._run(voice, request, stops))
-        task.add_done_callback(lambda done: self._finish(promise, done))
-        self._promises[promise] = _Promise(tenant, (sampler, number), ask, task)
+        promise, begun = new_id("sp"), asyncio.Event()
+        task = asyncio.create_task(self._run(promise, tenant, ask, voice, request, stops, begun))
+        self._promises[promise] = _Promise(tenant, (sampler, number), ask, begun, task)
         self._asked[sampler, number] = promise
+        task.add_done_callback(lambda done: self._finish(promise, done))
         return promise
 
-    async def wait(self, tenant: str, promise: str, timeout: float) -> SampleOutcome | AnubhavError | None:  # noqa: ASYNC109 - a long poll
-        """None: not ready within so many seconds. Raises Gone for a promise this process does not hold."""
+    async def wait(self, tenant: str, promise: str, timeout: float) -> SampleOutcome | AnubhavError | Waiting:  # noqa: ASYNC109 - a long poll
+        """Waiting: not ready within so many seconds. Raises Gone for a promise this process does not hold."""
         held = self._promises.get(promise)
         if held is None or held.tenant != tenant:
             raise Gone("This sample is no longer held", hint="Sample again.")
         done, _ = await asyncio.wait([held.task], timeout=timeout)
         if not done:
-            return None
+            return Waiting(held.begun.is_set())
         if held.task.cancelled():
             raise Gone("This sample was cancelled", hint="Sample again.")
         problem = held.task.exception()
@@ -142,6 +135,27 @@ class SamplingSessions:
         if held and held.tenant == tenant:
             held.task.cancel()
 
+    async def ready(
+        self,
+        tenant: str,
+        target: Target,
+        seen: int,
+        fetched: Iterable[str],
+        timeout: float,  # noqa: ASYNC109 - a long poll
+    ) -> tuple[list[Ready], int]:
+        """The samples of one client that are ready after the cursor `seen`, and the new cursor.
+
+        What it has `fetched` is let go. Raises Gone when an earlier process held what the client waits for.
+        """
+        await self.find(tenant, target[0])
+        for promise in fetched:
+            held = self._promises.get(promise)
+            if held and held.target == target and promise in self._finished:
+                self._forget(promise)
+        if timeout and not any(held.target == target for held in self._promises.values()):
+            raise lost()
+        return await self._feeds.read(target, seen, timeout)
+
     async def stop(self) -> None:
         tasks = [held.task for held in self._promises.values()]
         for task in tasks:
@@ -149,46 +163,67 @@ class SamplingSessions:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finish(self, promise: str, task: "asyncio.Task[SampleOutcome]") -> None:
-        self._finished.append((time.monotonic(), promise))
-        if not task.cancelled():
-            task.exception()  # seen: asyncio need not complain should nobody fetch it
+        # Seeing the exception also keeps asyncio from complaining should nobody fetch it.
+        failed = task.cancelled() or task.exception() is not None
+        self._finished[promise] = time.monotonic()
+        self._feeds.tell(self._promises[promise].target, promise, failed=failed)
+
+    def _forget(self, promise: str) -> None:
+        del self._asked[self._promises.pop(promise).asked]
+        del self._finished[promise]
+        self._feeds.forget(promise)
 
     def _make_room(self) -> None:
         oldest = time.monotonic() - _KEPT_SECONDS
-        while self._finished and (self._finished[0][0] < oldest or len(self._finished) > _KEPT):
-            held = self._promises.pop(self._finished.popleft()[1])
-            del self._asked[held.asked]
+        while self._finished:
+            promise, when = next(iter(self._finished.items()))
+            if when >= oldest and len(self._finished) <= _KEPT:
+                break
+            self._forget(promise)
         if len(self._promises) - len(self._finished) >= _OPEN:
             raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
 
-    def _request(self, voice: Voice, ask: Ask) -> tuple[SampleRequest, tuple[str, ...]]:
-        room = room_after(ask.prompt, self._models[voice.base_model])
-        stops = tuple(stop for stop in ask.stop or () if isinstance(stop, str))
-        ends = tuple(stop for stop in ask.stop or () if isinstance(stop, int))
-        if ask.stop is None:
-            ends = self._renderers[voice.base_model].stop_tokens
-        params = SamplingParams(
-            min(ask.max_tokens or room, room), ask.temperature, ask.top_k, ask.top_p, ask.seed, ends
-        )
-        request = SampleRequest(
-            ask.prompt, params, voice.adapter, ask.n, 0, ask.prompt_logprobs, ask.top_prompt_logprobs, ask.top_logprobs,
-            "rollout",
-        )  # fmt: skip
-        return request, stops
-
-    async def _run(self, voice: Voice, request: SampleRequest, stops: tuple[str, ...]) -> SampleOutcome:
+    async def _run(
+        self,
+        promise: str,
+        tenant: str,
+        ask: Ask,
+        voice: Voice,
+        request: SampleRequest,
+        stops: tuple[str, ...],
+        begun: asyncio.Event,
+    ) -> SampleOutcome:
         tokens: list[list[int]] = [[] for _ in range(request.n)]
         logprobs: list[list[float]] = [[] for _ in range(request.n)]
         top: list[list[TopLogprobs]] = [[] for _ in range(request.n)]
         reasons: list[StopReason] = ["length"] * request.n
         prompt: PromptScores | None = None
+        cached = 0
         renderer = self._renderers[voice.base_model]
         async with aclosing(speak(self._voices, voice, request, renderer, stops)) as stream:
             async for piece in stream:
+                begun.set()
                 tokens[piece.index].extend(piece.tokens)
                 logprobs[piece.index].extend(piece.logprobs)
                 top[piece.index].extend(piece.top)
                 reasons[piece.index] = piece.stop_reason or reasons[piece.index]
                 prompt = prompt or piece.prompt
+                cached += 0 if piece.index else piece.cached
         rows = zip(tokens, logprobs, top, reasons, strict=True)
-        return SampleOutcome(tuple(Sample(tuple(t), tuple(lp), tuple(k), reason) for t, lp, k, reason in rows), prompt)
+        samples = tuple(Sample(tuple(t), tuple(lp), tuple(k), reason) for t, lp, k, reason in rows)
+        if ask.recorded:
+            said = _records(promise, samples)
+            await self._database.run(lambda c: sequences.add(c, tenant, said))
+        return SampleOutcome(samples, prompt, ask.targets, cached)
+
+
+def sequence_ids(promise: str, n: int) -> list[str]:
+    """What later requests call the samples of a promise."""
+    return [f"{promise}:{index}" for index in range(n)]
+
+
+def _records(promise: str, samples: tuple[Sample, ...]) -> list[SequenceRow]:
+    return [
+        SequenceRow(name, array.array("i", one.tokens).tobytes(), array.array("f", one.logprobs).tobytes())
+        for name, one in zip(sequence_ids(promise, len(samples)), samples, strict=True)
+    ]

@@ -25,6 +25,8 @@ class Piece:
     """Final text: never part of a stop string, never half a character."""
     stop_reason: StopReason | None = None
     prompt: PromptScores | None = None
+    cached: int = 0
+    """On a sample's first piece: prompt tokens that were computed for another request anyway."""
 
 
 class _Ears:
@@ -48,7 +50,7 @@ class _Ears:
             text += rest if matched else rest + stops.flush()
         reason = "stop" if matched else event.stop_reason
         told = (event.tokens[:heard], event.logprobs[:heard], event.top[:heard])
-        return Piece(event.index, *told, text, reason, event.prompt)
+        return Piece(event.index, *told, text, reason, event.prompt, event.cached)
 
 
 def room_after(prompt: Sequence[int], model: Model) -> int:
@@ -84,13 +86,13 @@ async def speak(
 
 
 def _split(request: SampleRequest) -> list[SampleRequest]:
-    """One request per sample, so that each can be closed by itself; their seeds stay those of the whole."""
-    return [
-        replace(
-            request, n=1, first_index=request.first_index + place, prompt_logprobs=request.prompt_logprobs and not place
-        )
-        for place in range(request.n)
-    ]
+    """One request per sample, so that each can be closed by itself; their seeds stay those of the whole.
+
+    The first one alone is asked about the prompt.
+    """
+    first = replace(request, n=1)
+    bare = replace(first, prompt_logprobs=False, top_prompt_logprobs=0, prompt_targets=(), prompt_draws=0)
+    return [first, *(replace(bare, first_index=request.first_index + place) for place in range(1, request.n))]
 
 
 async def _pump(

@@ -12,6 +12,8 @@ class SamplerRow:
     tenant: str
     base_model: str
     path: str | None
+    inflight: str | None = None
+    """The run whose newest inflight weights this session samples from, whichever save opened it."""
 
 
 def add(connection: sqlite3.Connection, row: SamplerRow) -> bool:
@@ -22,13 +24,27 @@ def add(connection: sqlite3.Connection, row: SamplerRow) -> bool:
     if owner is None or owner["tenant"] != row.tenant:
         return False
     connection.execute(
-        "INSERT INTO samplers (id, session, tenant, base_model, path, created_at) VALUES (?,?,?,?,?,?)"
+        "INSERT INTO samplers (id, session, tenant, base_model, path, inflight, created_at) VALUES (?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO NOTHING",
-        (row.id, row.session, row.tenant, row.base_model, row.path, time.time()),
+        (row.id, row.session, row.tenant, row.base_model, row.path, row.inflight, time.time()),
     )
     return True
 
 
 def find(connection: sqlite3.Connection, sampler: str) -> SamplerRow | None:
+    """Of an inflight session, with the path of its run's newest inflight save."""
     row = connection.execute("SELECT * FROM samplers WHERE id = ?", (sampler,)).fetchone()
-    return SamplerRow(row["id"], row["session"], row["tenant"], row["base_model"], row["path"]) if row else None
+    if row is None:
+        return None
+    path = row["path"]
+    if row["inflight"]:
+        # Saves of a run are committed in its order, and so their rows are numbered.
+        newest = "SELECT path FROM samplers WHERE inflight = ? ORDER BY rowid DESC LIMIT 1"
+        path = connection.execute(newest, (row["inflight"],)).fetchone()["path"]
+    return SamplerRow(row["id"], row["session"], row["tenant"], row["base_model"], path, row["inflight"])
+
+
+def join(connection: sqlite3.Connection, sampler: str) -> int:
+    """A number for one more client of a sampling session that exists: 1, 2, 3 …; its first client is 0."""
+    counted = connection.execute("UPDATE samplers SET clones = clones + 1 WHERE id = ? RETURNING clones", (sampler,))
+    return counted.fetchone()["clones"]

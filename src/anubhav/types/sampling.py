@@ -36,15 +36,31 @@ class SampleRequest:
     """Index of the first of the n samples: a seeded request split in parts draws the same samples as the whole."""
     prompt_logprobs: bool = False
     top_prompt_logprobs: int = 0
+    prompt_last: int | None = None
+    """Score only so many tokens at the end of the prompt, by both of the above. None: all."""
+    prompt_targets: tuple[tuple[int, int], ...] = ()
+    """(position in the prompt, at least 1; token id): score these tokens there, whatever stands there."""
+    prompt_draws: int = 0
+    """Draw so many tokens at each position after the first, at the request's temperature."""
     top_logprobs: int = 0
     priority: Priority = "interactive"
+
+    @property
+    def scores_prompt(self) -> bool:
+        return bool(self.prompt_logprobs or self.top_prompt_logprobs or self.prompt_targets or self.prompt_draws)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptScores:
-    logprobs: tuple[float | None, ...]
-    """One per prompt token; the first is None."""
+    """What was asked about the prompt, at temperature 1; parts that were not asked for are empty."""
+
+    logprobs: tuple[float | None, ...] = ()
+    """One per prompt token; None for the first and for those before the last so many."""
     top: tuple[TopLogprobs | None, ...] = ()
+    targets: tuple[float, ...] = ()
+    """One per target of the request."""
+    draws: tuple[TopLogprobs, ...] = ()
+    """Per position after the first, the tokens drawn there, in the order of drawing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +75,5 @@ class Sampled:
     """Set on the last event of this sample."""
     prompt: PromptScores | None = None
     """Set on the first event of the stream when prompt scores were asked for."""
+    cached: int = 0
+    """On a sample's first event: prompt tokens that were computed for another request anyway."""

@@ -3,15 +3,17 @@
 import asyncio
 import math
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from anubhav.backends.torch.engine import TorchEngine
+from anubhav.backends.torch.sampling import Sampling, Voice
 from anubhav.errors import BadInput
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId
-from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, SamplingParams
 from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass
 
 RUN, SPOKEN = AdapterId("run"), AdapterId("ad_spoken")
@@ -92,6 +94,46 @@ async def test_draws_follow_the_distribution(engine: TorchEngine) -> None:
     cut = SampleRequest(request.prompt, SamplingParams(1, temperature=1, top_k=3, seed=2), n=300)
     drawn = {event.tokens[0] async for event in engine.sampler.sample(cut)}
     assert drawn == set(best)
+
+
+def heard(sampling: Sampling, requests: list[SampleRequest]) -> list[list[Sampled]]:
+    """Every event of each request after one step: the prefill."""
+    events: list[list[Sampled]] = [[] for _ in requests]
+
+    def emit(place: int, event: Sampled | Exception) -> None:
+        assert isinstance(event, Sampled)
+        events[place].append(event)
+
+    for place, request in enumerate(requests):
+        voices = [Voice(request, index, 1, None, partial(emit, place)) for index in range(request.n)]
+        sampling.add(voices)
+    sampling.step()
+    return events
+
+
+def test_a_shared_beginning_is_counted_for_whoever_did_not_pay(engine: TorchEngine) -> None:
+    long = prompt(1, 60)
+    one = SamplingParams(1, seed=1)
+    requests = [
+        SampleRequest(long, one, n=3),
+        SampleRequest(long, one),
+        SampleRequest((*long[:40], 299, 298), one),
+        SampleRequest(prompt(2, 50), one),
+    ]
+    sampling = Sampling(engine.model)
+    cached = [[event.cached for event in events] for events in heard(sampling, requests)]
+    assert sorted(cached[:1] + cached[2:3]) in ([[0], [40, 40, 40]], [[0, 0, 0], [40]])
+    assert cached[1] == [60]
+    assert cached[3] == [0]
+    assert heard(sampling, [requests[3]])[0][0].cached == 0, "nothing is kept from one prefill to the next"
+
+
+def test_scoring_a_prompt_is_one_prefill(engine: TorchEngine) -> None:
+    sampling = Sampling(engine.model)
+    [[event]] = heard(sampling, [SampleRequest(prompt(1, 60), SamplingParams(1), prompt_logprobs=True)])
+    assert event.prompt is not None
+    assert event.stop_reason == "length"
+    assert not sampling.busy
 
 
 async def test_closing_a_stream_frees_its_row(engine: TorchEngine) -> None:

@@ -17,6 +17,8 @@ from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, SamplingParams, StopReason, TopLogprobs
 
 _Voice = tuple[Rows, float]
+_DRAWS = 1 << 40
+"""Prompt draws take their numbers from this step on, far from those of the sample's own tokens."""
 
 
 class FakeSampler:
@@ -37,7 +39,7 @@ class FakeSampler:
         seed = request.params.seed if request.params.seed is not None else int.from_bytes(os.urandom(7), "big")
         self.running += request.n
         open_samples = {request.first_index + place: list(request.prompt) for place in range(request.n)}
-        scores = self._score(request, voice)
+        scores = self._score(request, voice, seed)
         try:
             while open_samples:
                 for index, tokens in list(open_samples.items()):
@@ -75,16 +77,34 @@ class FakeSampler:
         reason = "stop" if token in params.stop_tokens else "length" if full else None
         return (token,), (found[token],), likely, reason
 
-    def _score(self, request: SampleRequest, voice: _Voice) -> PromptScores | None:
-        if not (request.prompt_logprobs or request.top_prompt_logprobs):
+    def _score(self, request: SampleRequest, voice: _Voice, seed: int) -> PromptScores | None:
+        if not request.scores_prompt:
             return None
-        prompt = request.prompt
+        prompt, last = request.prompt, len(request.prompt) - 1
+        blank = (None,) * (1 + last - min(request.prompt_last or last, last))
         seen = [look_ahead(prompt[:place], *voice, self._vocab) for place in range(1, len(prompt))]
-        chosen = tuple(outlook.logprob(token) for outlook, token in zip(seen, prompt[1:], strict=True))
-        if not request.top_prompt_logprobs:
-            return PromptScores((None, *chosen))
-        likely = tuple(_top(outlook.logprobs(), request.top_prompt_logprobs) for outlook in seen)
-        return PromptScores((None, *chosen), (None, *likely))
+        asked = range(len(blank), len(prompt))
+        chosen = [seen[place - 1].logprob(prompt[place]) for place in asked] if request.prompt_logprobs else []
+        k = request.top_prompt_logprobs
+        likely = [_top(seen[place - 1].logprobs(), k) for place in asked] if k else []
+        return PromptScores(
+            (*blank, *chosen) if request.prompt_logprobs else (),
+            (*blank, *likely) if k else (),
+            tuple(seen[place - 1].logprob(token) for place, token in request.prompt_targets),
+            tuple(_draw_some(outlook.logprobs(), request, seed, at) for at, outlook in enumerate(seen))
+            if request.prompt_draws
+            else (),
+        )
+
+
+def _draw_some(found: list[float], request: SampleRequest, seed: int, at: int) -> TopLogprobs:
+    """Fresh draws for one place of the prompt, at the request's temperature and from the whole distribution."""
+    k, temperature = request.prompt_draws, request.params.temperature
+    scaled = log_softmax([value / (temperature or 1.0) for value in found])
+    params = SamplingParams(1, temperature)
+    steps = range(_DRAWS + at * k, _DRAWS + (at + 1) * k)
+    drawn = [_draw(scaled, params, _uniform(seed, request.first_index, step)) for step in steps]
+    return tuple((token, found[token]) for token in drawn)
 
 
 def _draw(found: list[float], params: SamplingParams, point: float) -> int:

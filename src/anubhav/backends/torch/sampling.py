@@ -14,13 +14,13 @@ from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter
 from anubhav.backends.torch.draw import draw, scale, top, uniform
-from anubhav.backends.torch.head import score
 from anubhav.backends.torch.kv import KvCache
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.packing import Pack, pack
+from anubhav.backends.torch.prompts import score_prompt
 from anubhav.errors import AnubhavError
-from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason
 
 _ROWS: Final = 64
 _CACHE_BYTES: Final = 4 << 30
@@ -136,9 +136,13 @@ class Sampling:
         tokens_T, positions_T = torch.tensor(one.tokens, device=device), torch.tensor(one.positions, device=device)
         hidden_TE = self._model.hidden(tokens_T, positions_T, segments, attend)
         heard = [(row, rows) for number, rows in places.items() for row in owners[number]]
-        scores = {row: self._score_prompt(self._running[row], hidden_TE[rows], segments) for row, rows in heard}
+        cached = _cached(one, [[self._running[row] for row in rows] for rows in owners])
+        news = {
+            row: (self._score_prompt(self._running[row], hidden_TE[rows]), cached[id(self._running[row])])
+            for row, rows in heard
+        }
         last_BE = hidden_TE[torch.stack([rows[-1] for _, rows in heard])]
-        self._speak([row for row, _ in heard], self._model.logits(last_BE, segments), scores)
+        self._speak([row for row, _ in heard], self._model.logits(last_BE, segments), news)
 
     def _decode(self) -> None:
         voices = self._running
@@ -151,7 +155,8 @@ class Sampling:
         hidden_BE = self._model.hidden(tokens_B, torch.tensor(lengths, device=device), segments, self._cache.attend)
         self._speak(list(range(len(voices))), self._model.logits(hidden_BE, segments), {})
 
-    def _speak(self, rows: list[int], logits_BV: Tensor, scores: dict[int, PromptScores | None]) -> None:
+    def _speak(self, rows: list[int], logits_BV: Tensor, news: dict[int, tuple[PromptScores | None, int]]) -> None:
+        """`news`: by row, what a first event says of its prompt."""
         voices = [self._running[row] for row in rows]
         params = [voice.request.params for voice in voices]
         logprobs_BV = scale(logits_BV, params)
@@ -163,7 +168,8 @@ class Sampling:
             k = voice.request.top_logprobs
             likely = (top(logprobs_BV[place], k),) if k else ()
             reason = self._ended(voice)
-            voice.emit(Sampled(voice.index, (token,), (chosen[place],), likely, reason, scores.get(row)))
+            said = news.get(row, (None, 0))
+            voice.emit(Sampled(voice.index, (token,), (chosen[place],), likely, reason, *said))
             voice.cancelled = voice.cancelled or reason is not None
 
     def _ended(self, voice: Voice) -> StopReason | None:
@@ -180,26 +186,27 @@ class Sampling:
                 self._running[row] = last
                 self._cache.move(len(self._running), row, last.length)
 
-    def _score_prompt(self, voice: Voice, hidden_TE: Tensor, segments: list[Segment]) -> PromptScores | None:
+    def _score_prompt(self, voice: Voice, hidden_TE: Tensor) -> PromptScores | None:
         request = voice.request
-        if voice.index != request.first_index or not (request.prompt_logprobs or request.top_prompt_logprobs):
+        if voice.index != request.first_index or not request.scores_prompt:
             return None
-        model = self._model
-        if len(request.prompt) == 1:
-            return PromptScores((None,), (None,) if request.top_prompt_logprobs else ())
-        rows_P = torch.arange(len(request.prompt) - 1, device=model.device)
-        targets_P = torch.tensor(request.prompt[1:], device=model.device)
-        values = score(model, voice.adapter, hidden_TE, rows_P, targets_P).tolist()
-        return PromptScores((None, *values), self._top_prompt(request, hidden_TE, segments))
+        return score_prompt(self._model, voice.adapter, hidden_TE, request, voice.seed)
 
-    def _top_prompt(
-        self, request: SampleRequest, hidden_TE: Tensor, segments: list[Segment]
-    ) -> tuple[TopLogprobs | None, ...]:
-        if not (k := request.top_prompt_logprobs):
-            return ()
-        parts = hidden_TE[:-1].split(256)
-        rows = (row for part in parts for row in torch.log_softmax(self._model.logits(part, segments).float(), -1))
-        return (None, *(top(row, k) for row in rows))
+
+def _cached(one: Pack, owners: list[list[Voice]]) -> dict[int, int]:
+    """Per voice (by id), how much of its prompt the pack holds for another request.
+
+    The first request of a branch pays for it; the other samples of a request are not counted, as its prompt is one.
+    """
+    held: set[int] = set()
+    cached: dict[int, int] = {}
+    for number, rows in one.rows.items():
+        shared = len(held.intersection(rows))
+        held.update(rows)
+        payer = owners[number][0].request
+        for voice in owners[number]:
+            cached[id(voice)] = shared if voice.request is payer else len(rows)
+    return cached
 
 
 def _adapter_order(voice: Voice) -> int:

@@ -1,5 +1,7 @@
 """Promises over Tinker's wire: held until they are kept (pushed, not polled for) or half a minute has passed."""
 
+from typing import Any
+
 from fastapi import APIRouter, Depends, Request, Response
 
 from anubhav.flows.house import House
@@ -7,6 +9,7 @@ from anubhav.http.auth import principal
 from anubhav.http.tinker import answers, bodies
 from anubhav.http.tinker.proto import CONTENT_TYPE
 from anubhav.http.tinker.training import house_of
+from anubhav.serving.sessions import Waiting
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api/v1")
@@ -22,9 +25,23 @@ async def retrieve_future(
     protobuf = CONTENT_TYPE in request.headers.get("accept", "")
     if body.request_id.startswith("sp_"):
         sampled = await house.sampling.wait(who.tenant, body.request_id, _HOLD)
-        return answers.pending(body.request_id) if sampled is None else answers.samples(sampled, protobuf=protobuf)
+        if isinstance(sampled, Waiting):
+            return answers.pending(body.request_id, paused=not sampled.begun)
+        return answers.samples(sampled, protobuf=protobuf)
     outcome = await house.desk.promises.wait(who.tenant, body.request_id, _HOLD)
     return answers.pending(body.request_id) if outcome is None else answers.training(outcome, protobuf=protobuf)
+
+
+@router.post("/retrieve_futures")
+async def retrieve_futures(
+    body: bodies.RetrieveFutures, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    """Which samples of one sampling client are ready; each is then fetched by itself, failures too."""
+    target = (body.target.sampling_session_id, body.target.cloned_sampler_id)
+    hold = _HOLD if body.timeout is None else min(body.timeout, _HOLD)
+    ready, cursor = await house.sampling.ready(who.tenant, target, body.prev_cursor, body.retrieved_request_ids, hold)
+    told = [{"state": "failed" if one.failed else "finished", "request_id": one.promise} for one in ready]
+    return {"completions": told, "cursor": cursor}
 
 
 @router.post("/cancel_future")

@@ -1,5 +1,6 @@
 """Sampling over Tinker's wire: sampling sessions on a base model or a checkpoint, and samples from them."""
 
+import itertools
 from typing import Any, cast
 
 from fastapi import APIRouter, Depends
@@ -10,7 +11,8 @@ from anubhav.http.auth import principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.legacy import read_tokens
 from anubhav.http.tinker.training import house_of
-from anubhav.serving.sessions import Ask
+from anubhav.serving.asks import Ask, Targets
+from anubhav.serving.sessions import sequence_ids
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api/v1")
@@ -36,20 +38,21 @@ async def get_sampler(
     return {"sampler_id": sampler, "base_model": found.base_model, "model_path": found.path}
 
 
+@router.post("/join_sampling_session")
+async def join_sampling_session(
+    body: bodies.JoinSampler, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    counter = await house.sampling.join(who.tenant, body.sampling_session_id)
+    return {"type": "join_sampling_session", "client_counter": counter}
+
+
 @router.post("/asample")
 async def asample(
     body: bodies.Sample, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:
     """The sequence ids are fixed here, one a sample, as newer SDKs take them from this answer."""
-    _refuse_unsupported(body)
     promise = await house.sampling.submit(who.tenant, body.sampling_session_id, body.seq_id, _read(body))
-    return {"request_id": promise, "sample_sequence_ids": [f"{promise}:{index}" for index in range(body.num_samples)]}
-
-
-def _refuse_unsupported(body: bodies.Sample) -> None:
-    for name in ("target_prompt_logprobs", "prompt_alt_tokens_k", "prompt_logprobs_last_n"):
-        if getattr(body, name):
-            raise BadInput(f"{name} is not in this build", hint="Leave it out.")
+    return {"request_id": promise, "sample_sequence_ids": sequence_ids(promise, body.num_samples)}
 
 
 def _read(body: bodies.Sample) -> Ask:
@@ -66,5 +69,30 @@ def _read(body: bodies.Sample) -> Ask:
         stop=None if stop is None else cast("tuple[str, ...] | tuple[int, ...]", tuple(stop)),
         prompt_logprobs=bool(body.prompt_logprobs),
         top_prompt_logprobs=body.topk_prompt_logprobs,
+        prompt_last=body.prompt_logprobs_last_n,
+        targets=_read_targets(body.target_prompt_logprobs) if body.target_prompt_logprobs else None,
+        prompt_draws=body.prompt_alt_tokens_k,
         top_logprobs=body.topk_sample_logprobs,
+        recorded=bool(body.record_stability_info),
     )
+
+
+def _read_targets(tensor: bodies.TensorData) -> Targets:
+    """Raises BadInput for what is no int64 matrix, dense or CSR."""
+    shape, cells = tensor.shape or [], len(tensor.data)
+    whole = all(isinstance(token, int) for token in tensor.data)
+    if tensor.dtype != "int64" or not whole or len(shape) != 2 or min(shape) < 0:
+        raise BadInput("target_prompt_logprobs is no int64 matrix", hint="Send shape [len(prompt) - 1, K].")
+    tokens = tuple(cast("list[int]", tensor.data))
+    starts, columns = tensor.sparse_crow_indices, tensor.sparse_col_indices
+    if starts is None and columns is None:
+        if cells != shape[0] * shape[1]:
+            raise BadInput("target_prompt_logprobs does not fit its shape", hint="Send one value per cell.")
+        return Targets((shape[0], shape[1]), tokens)
+    starts, columns = starts or [], columns or []
+    rising = all(before <= after for before, after in itertools.pairwise(starts))
+    if len(starts) != shape[0] + 1 or not rising or (starts[0], starts[-1], len(columns)) != (0, cells, cells):
+        raise BadInput("target_prompt_logprobs has row pointers that do not fit", hint="Send a valid CSR matrix.")
+    if not all(0 <= column < shape[1] for column in columns):
+        raise BadInput("target_prompt_logprobs has a column outside its shape", hint="Check sparse_col_indices.")
+    return Targets((shape[0], shape[1]), tokens, tuple(starts), tuple(columns))
