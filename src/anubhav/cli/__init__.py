@@ -11,6 +11,7 @@ from anubhav.cli.models import models
 from anubhav.cli.releases import releases, rollback
 from anubhav.cli.serve import serve
 from anubhav.cli.status import status
+from anubhav.cli.verify import verify
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, lap, releases, rollback, status, feedback, models, key):
+for command in (serve, demo, lap, releases, rollback, status, feedback, models, key, verify):
     main.add_command(command)
