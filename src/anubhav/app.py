@@ -25,6 +25,7 @@ from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
+from anubhav.flows.links import Links
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -134,6 +135,7 @@ def _join(
         laps=LapBook(database),
         probes=ProbeShelf(database),
         heard=Heard(),
+        links=Links(data_dir / "signing-key"),
     )
 
 

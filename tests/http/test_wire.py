@@ -1,6 +1,8 @@
 """Our wire code against the SDK's own encoder and decoder."""
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import tinker
@@ -9,9 +11,10 @@ from tinker.proto.request_conv import forward_backward_request_to_proto
 from tinker.proto.response_conv import deserialize_forward_backward_output
 from tinker.types.forward_backward_input import ForwardBackwardInput
 from tinker.types.forward_backward_request import ForwardBackwardRequest
+from tinker.types.provenance_spans import PromptProvenanceSpan, SampledProvenanceSpan
 
 from anubhav.errors import BadInput, TooLarge
-from anubhav.http.tinker import proto, tensors
+from anubhav.http.tinker import legacy, proto, tensors
 from anubhav.http.tinker import wire_pb2 as wire
 from anubhav.types.arrays import floats, ints
 from anubhav.types.training import PassResult
@@ -58,13 +61,67 @@ def test_the_sdk_reads_our_result_in_order_whatever_the_shapes() -> None:
     assert [value.data for value in read] == [[-1, -2], [-3], [-4, -5, -6, -7], [-8]]
 
 
-def test_images_texts_and_noise_are_refused() -> None:
+def test_options_may_be_texts_and_the_newer_map_wins() -> None:
+    newer = {"loss_id": wire.LossConfigValue(text="a"), "beta": wire.LossConfigValue(number=2.0)}
+    message = wire.ForwardBackwardRequest(loss_fn_config={"beta": 1.0, "low": 3.0}, loss_fn_config_v2=newer)
+    read = proto.read_forward_backward(message.SerializeToString())
+    assert read.work.config == {"loss_id": "a", "beta": 2.0, "low": 3.0}
+
+
+def provenance(tokens: int, rows: int) -> bytes:
+    """Of a datum of three positions, with spans over so many of them."""
+    spans = [
+        [PromptProvenanceSpan(sequence_id="s", length=1), SampledProvenanceSpan(sequence_id="t", length=count - 1)]
+        for count in (tokens, rows)
+    ]
+    whole = datum([5, 6, 7], target_tokens=[1, 2, 3], logprobs=[0.0, -1.0, -1.0], advantages=[0.0, 1.0, 1.0])
+    return encode([replace(whole, model_input_spans=spans[0], loss_fn_input_spans=spans[1])])
+
+
+def test_provenance_must_tile_and_is_not_kept() -> None:
+    read = proto.read_forward_backward(provenance(3, 3)).work.data[0]
+    assert read.inputs.keys() == {"target_tokens", "logprobs", "advantages"}
+    for tokens, rows in ((2, 3), (3, 4)):
+        with pytest.raises(BadInput, match="cover"):
+            proto.read_forward_backward(provenance(tokens, rows))
+    run = wire.ProvenanceRun(sequence_id="s", length=1)
+    targets = wire.Tensor(dense=ints([1]).data, dtype=wire.DTYPE_INT64, shape=[1])
+    chunk = wire.Chunk(encoded_text=wire.EncodedTextChunk(tokens=b"\1\0\0\0"))
+    for span in (
+        wire.ProvenanceSpan(),
+        wire.ProvenanceSpan(sampled_tokens=wire.ProvenanceRun(length=1)),
+        wire.ProvenanceSpan(sampled_tokens=wire.ProvenanceRun(sequence_id="s", length=1, offset=-1)),
+        None,
+    ):
+        bad = wire.Datum(
+            model_input=[chunk],
+            loss_fn_inputs={"target_tokens": targets},
+            model_input_spans=[wire.ProvenanceSpan(prompt_tokens=run)],
+            loss_fn_input_spans=[span] if span else [],
+        )
+        with pytest.raises(BadInput):
+            proto.read_forward_backward(wire.ForwardBackwardRequest(data=[bad]).SerializeToString())
+
+
+def test_json_passes_may_be_sparse_and_hold_texts() -> None:
+    def sparse(dtype: str, values: list[float]) -> dict[str, object]:
+        indices = {"sparse_crow_indices": [0, 1, 2], "sparse_col_indices": [1, 0]}
+        return {"data": values, "dtype": dtype, "shape": [2, 2], **indices}
+
+    inputs = {"target_tokens": sparse("int64", [7, 9]), "weights": sparse("float32", [0.5, -1.0])}
+    data = [{"model_input": {"chunks": [{"tokens": [1, 2]}]}, "loss_fn_inputs": inputs}]
+    asked = {"data": data, "loss_fn": "cross_entropy", "loss_fn_config": {"a": "text", "b": 1}}
+    body = json.dumps({"model_id": "m", "seq_id": 1, "forward_backward_input": asked}).encode()
+    work = legacy.read_pass(body, backward=True).work
+    assert work.config == {"a": "text", "b": 1}
+    assert work.data[0].inputs["target_tokens"] == ints([0, 7, 9, 0], (2, 2))
+    assert work.data[0].inputs["weights"] == floats([0.0, 0.5, -1.0, 0.0], (2, 2))
+
+
+def test_images_and_noise_are_refused() -> None:
     picture = tinker.ModelInput(chunks=[tinker.types.ImageChunk(data=b"x", format="png")])
     with pytest.raises(BadInput, match="images"):
         proto.read_forward_backward(encode([tinker.Datum(model_input=picture, loss_fn_inputs={})]))
-    option = wire.ForwardBackwardRequest(loss_fn_config_v2={"loss_id": wire.LossConfigValue(text="a")})
-    with pytest.raises(BadInput, match="loss_id"):
-        proto.read_forward_backward(option.SerializeToString())
     with pytest.raises(BadInput):
         proto.read_forward_backward(b"\xff not protobuf")
 

@@ -1,14 +1,17 @@
 """Saved adapters: never half there, never other than they were, and their owner's."""
 
 import hashlib
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from workshop import STEP, TENANT, Workshop, learn, save
+from workshop import CREATE, STEP, TENANT, Workshop, learn, save
 
 from anubhav.errors import BadInput, Broken, NotAllowed, NotFound
-from anubhav.store import releases, runs
+from anubhav.store import checkpoints as shelf
+from anubhav.store import releases
+from anubhav.training.copies import Copy
 from anubhav.training.promises import Saved
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.experience import Release
@@ -131,9 +134,9 @@ async def test_what_an_alias_answers_with_cannot_be_deleted(workshop: Workshop) 
 async def test_a_public_checkpoint_can_be_read_and_not_deleted_by_others(workshop: Workshop) -> None:
     run = await workshop.new_run()
     kept = await keep(workshop, run, 1)
-    found = await workshop.database.run(lambda c: runs.find_checkpoint(c, str(kept.path)))
+    found = await workshop.database.run(lambda c: shelf.find(c, str(kept.path)))
     assert found is not None
-    await workshop.database.run(lambda c: runs.add_checkpoint(c, replace(kept, public=True), found[1]))
+    await workshop.database.run(lambda c: shelf.add(c, replace(kept, public=True), found[1]))
     assert (await workshop.desk.checkpoints.find("mallory", str(kept.path))).public
     with pytest.raises(NotFound):
         await workshop.desk.checkpoints.delete("mallory", str(kept.path))
@@ -155,3 +158,107 @@ async def test_a_failed_save_leaves_nothing(workshop: Workshop) -> None:
     await workshop.trainer.drop(run)
     assert isinstance(await workshop.do(run, 1, save("none")), NotFound)
     assert folders(workshop.folder) == before
+
+
+async def age(workshop: Workshop, kept: Checkpoint, seconds: float = 1.0) -> None:
+    """Let its time have passed so long ago."""
+    await workshop.database.run(lambda c: shelf.set_expiry(c, str(kept.path), time.time() - seconds))
+
+
+async def test_an_expired_checkpoint_is_gone_at_once_and_its_files_with_the_next_look(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    saved = await workshop.do(run, 1, replace(save("short"), ttl=3600, metadata={"step": "1"}))
+    assert isinstance(saved, Saved)
+    kept = await workshop.desk.checkpoints.find(TENANT, saved.path)
+    assert (kept.expires_at, kept.metadata) == (kept.created_at + 3600, {"step": "1"})
+    stays = await keep(workshop, run, 2, "stays")
+    await age(workshop, kept)
+    with pytest.raises(NotFound):
+        await workshop.desk.checkpoints.find(TENANT, saved.path)
+    with pytest.raises(NotFound):
+        await workshop.desk.checkpoints.folder(kept)
+    with pytest.raises(NotFound):
+        await workshop.desk.checkpoints.set_ttl(TENANT, saved.path, None)
+    assert await workshop.desk.checkpoints.list(TENANT, run) == [stays]
+    assert (workshop.folder / kept.folder).exists()
+    await workshop.desk.checkpoints.expire()
+    assert folders(workshop.folder) >= {stays.folder}
+    assert not (workshop.folder / kept.folder).exists()
+
+
+async def test_expired_files_are_swept_at_the_start(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    kept = await keep(workshop, run, 1)
+    await age(workshop, kept)
+    await workshop.restart()
+    assert not (workshop.folder / kept.folder).exists()
+
+
+async def test_an_expired_name_is_free_again_and_leaves_no_files(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    old = await keep(workshop, run, 1)
+    await age(workshop, old)
+    new = await keep(workshop, run, 2)
+    assert new.path == old.path
+    assert not (workshop.folder / old.folder).exists()
+
+
+async def test_what_an_alias_answers_with_does_not_expire(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    kept = await keep(workshop, run, 1)
+    release = Release("rel_1", "default", str(kept.path), kept.adapter, "promote", "test", "", 0.0)
+    await workshop.database.run(lambda c: releases.add(c, release))
+    await age(workshop, kept)
+    await workshop.desk.checkpoints.expire()
+    assert (await workshop.desk.checkpoints.find(TENANT, str(kept.path))).path == kept.path
+    away = replace(release, id="rel_2", path=None, action="rollback")
+    await workshop.database.run(lambda c: releases.add(c, away))
+    with pytest.raises(NotFound):
+        await workshop.desk.checkpoints.find(TENANT, str(kept.path))
+
+
+@pytest.mark.parametrize("ttl", [3599, 0, -1, 11 * 366 * 86_400])
+async def test_a_time_to_live_outside_its_limits_changes_nothing(workshop: Workshop, ttl: int) -> None:
+    run = await workshop.new_run()
+    kept = await keep(workshop, run, 1)
+    with pytest.raises(BadInput):
+        await workshop.submit(run, 2, replace(save("other"), ttl=ttl))
+    with pytest.raises(BadInput):
+        await workshop.desk.checkpoints.set_ttl(TENANT, str(kept.path), ttl)
+    assert (await workshop.desk.checkpoints.find(TENANT, str(kept.path))).expires_at is None
+
+
+async def test_a_copy_shares_its_files_until_the_last_of_both_goes(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    source = await keep(workshop, run, 1)
+    path = await workshop.desk.copy(Copy(TENANT, source.path, "key"))
+    assert await workshop.desk.copy(Copy(TENANT, source.path, "key")) == path
+    made = await workshop.desk.checkpoints.find(TENANT, path)
+    assert made.folder == source.folder
+    other = await keep(workshop, run, 2, "other")
+    with pytest.raises(BadInput):
+        await workshop.desk.copy(Copy(TENANT, other.path, "key"))
+    await keep(workshop, run, 3, overwrite=True)
+    assert (await workshop.desk.checkpoints.folder(made)).is_dir()
+    await workshop.restart()
+    assert (await workshop.desk.checkpoints.folder(made)).is_dir()
+    await workshop.desk.checkpoints.delete(TENANT, path)
+    assert not (workshop.folder / made.folder).exists()
+    with pytest.raises(BadInput, match="copy"):
+        await workshop.submit(made.path.run, 1, learn(WORDS))
+    with pytest.raises(BadInput, match="copy"):
+        await workshop.submit(made.path.run, 0, CREATE)
+
+
+async def test_external_weights_are_for_downloading_alone(workshop: Workshop) -> None:
+    run = await workshop.new_run()
+    saved = await workshop.do(run, 1, save("out", "external_weights"))
+    assert isinstance(saved, Saved)
+    kept = await workshop.desk.checkpoints.find(TENANT, saved.path)
+    assert set((await workshop.desk.checkpoints.files(kept))[1]) == {WEIGHTS, "adapter_config.json"}
+    with pytest.raises(BadInput, match="downloaded"):
+        await workshop.submit(run, 2, Load(saved.path, optimizer=False))
+    with pytest.raises(BadInput, match="downloaded"):
+        await workshop.desk.checkpoints.folder(kept)
+    with pytest.raises(BadInput):
+        await workshop.desk.copy(Copy(TENANT, kept.path))

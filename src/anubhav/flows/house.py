@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anubhav.episodes.recorder import Recorder
+from anubhav.flows.links import Links
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.releases.laps import LapBook
@@ -30,3 +31,4 @@ class House:
     laps: LapBook
     probes: ProbeShelf
     heard: Heard
+    links: Links

@@ -20,12 +20,15 @@ COOKIE = "anubhav"
 _HEALTH = frozenset({"/healthz", "/api/v1/healthz"})
 _HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
 """Tokenizer files, as a model hub serves them: its clients send no key of ours."""
+_SIGNED = re.compile(r"/api/v1/signed/[^/]+/[^/]+")
+"""Downloads at addresses this server signed: the route checks the signature."""
 _PAGES = re.compile(r"/|/favicon\.ico|/static/.+")
 """The page itself turns to its sign-in text when there is no principal."""
 
 
 def is_public(method: str, path: str) -> bool:
-    return method in ("GET", "HEAD") and (path in _HEALTH or bool(_HUB.fullmatch(path) or _PAGES.fullmatch(path)))
+    open_to_all = path in _HEALTH or any(kind.fullmatch(path) for kind in (_HUB, _SIGNED, _PAGES))
+    return method in ("GET", "HEAD") and open_to_all
 
 
 async def identify(keyring: Keyring, method: str, headers: Headers) -> Principal | None:

@@ -1,6 +1,6 @@
 """The schema, as numbered steps applied once each and counted in `PRAGMA user_version`. Steps are only ever added.
 
-Times are seconds since the epoch and never decide anything; order comes from `seq` (rowid) columns.
+Times are seconds since the epoch and decide nothing but `expires_at`; order comes from `seq` (rowid) columns.
 """
 
 import sqlite3
@@ -58,7 +58,44 @@ CREATE INDEX releases_by_alias ON releases (alias, seq);
 CREATE TABLE live (alias TEXT PRIMARY KEY, release TEXT NOT NULL REFERENCES releases (id));
 """
 
-STEPS = (_FIRST,)
+_SAMPLING = """
+ALTER TABLE samplers ADD COLUMN inflight TEXT;
+ALTER TABLE samplers ADD COLUMN clones INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX samplers_by_inflight ON samplers (inflight);
+CREATE TABLE sequences (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, tokens BLOB NOT NULL,
+    logprobs BLOB NOT NULL, used_at REAL NOT NULL);
+CREATE INDEX sequences_by_use ON sequences (used_at);
+"""
+
+_REGISTRY = """
+ALTER TABLE sessions ADD COLUMN project TEXT;
+ALTER TABLE sessions ADD COLUMN display_name TEXT;
+ALTER TABLE sessions ADD COLUMN detail TEXT;
+CREATE INDEX sessions_by_tenant ON sessions (tenant, created_at);
+ALTER TABLE runs ADD COLUMN source TEXT;
+ALTER TABLE runs ADD COLUMN copied_as TEXT;
+CREATE UNIQUE INDEX runs_by_copied_as ON runs (copied_as);
+CREATE INDEX runs_by_session ON runs (session);
+ALTER TABLE ops ADD COLUMN tokens INTEGER;
+ALTER TABLE checkpoints ADD COLUMN expires_at REAL;
+ALTER TABLE checkpoints ADD COLUMN metadata TEXT;
+CREATE INDEX checkpoints_by_expiry ON checkpoints (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX checkpoints_by_folder ON checkpoints (folder);
+CREATE TABLE storage (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL, run TEXT NOT NULL, tenant TEXT NOT NULL,
+    base_model TEXT NOT NULL, size_bytes INTEGER NOT NULL, since REAL NOT NULL, until REAL);
+CREATE INDEX storage_by_path ON storage (path) WHERE until IS NULL;
+CREATE INDEX storage_by_tenant ON storage (tenant, since);
+INSERT INTO storage (path, run, tenant, base_model, size_bytes, since)
+    SELECT path, run, tenant, base_model, size_bytes, created_at FROM checkpoints;
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, event TEXT NOT NULL, details TEXT NOT NULL,
+    created_at REAL NOT NULL);
+CREATE INDEX audit_by_tenant ON audit (tenant, created_at);
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Rows of training: sessions, runs, the journal of operations, snapshots and checkpoints. No rule lives here."""
+"""Rows of training: sessions, runs, the journal of operations, and snapshots. No rule lives here."""
 
 import sqlite3
 import time
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from anubhav.types.checkpoints import Checkpoint, parse_path
-from anubhav.types.ids import AdapterId, RunId
+from anubhav.types.ids import RunId
 from anubhav.types.training import LoraSpec
 
 
@@ -29,6 +28,8 @@ class RunRow:
     created_at: float
     used_at: float
     ended: bool = False
+    source: str | None = None
+    """Of a run that only holds a copy: the path it was copied from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,33 @@ def find_session(connection: sqlite3.Connection, session: str) -> SessionRow | N
     return SessionRow(row["tenant"], row["finished"]) if row else None
 
 
-def finish_session(connection: sqlite3.Connection, session: str, reason: str) -> list[str]:
+def describe_session(
+    connection: sqlite3.Connection, session: str, project: str | None, display_name: str | None
+) -> None:
+    """How it is shown to its owner; what is None stays."""
+    connection.execute(
+        "UPDATE sessions SET project = coalesce(?, project), display_name = coalesce(?, display_name) WHERE id = ?",
+        (project, display_name, session),
+    )
+
+
+def finish_session(connection: sqlite3.Connection, session: str, reason: str, detail: str | None = None) -> list[str]:
     """Keep the first reason given; returns the runs that are still open."""
-    connection.execute("UPDATE sessions SET finished = ? WHERE id = ? AND finished IS NULL", (reason, session))
+    connection.execute(
+        "UPDATE sessions SET finished = ?, detail = ? WHERE id = ? AND finished IS NULL", (reason, detail, session)
+    )
     rows = connection.execute("SELECT id FROM runs WHERE session = ? AND ended = 0", (session,))
     return [row["id"] for row in rows]
 
 
-def add_run(connection: sqlite3.Connection, run: RunRow) -> None:
+def add_run(connection: sqlite3.Connection, run: RunRow, *, copied_as: str | None = None) -> None:
+    """`copied_as`: the idempotency key of a copy."""
     connection.execute(
-        "INSERT INTO runs (id, session, tenant, base_model, spec, metadata, created_at, used_at)"
-        " VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT INTO runs (id, session, tenant, base_model, spec, metadata, created_at, used_at, source, copied_as)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             run.id, run.session, run.tenant, run.base_model, _json(run.spec), _json(run.metadata), run.created_at,
-            run.used_at,
+            run.used_at, run.source, copied_as,
         ),
     )  # fmt: skip
 
@@ -99,8 +113,20 @@ def find_run(connection: sqlite3.Connection, run: str) -> RunRow | None:
     return _run(row) if row else None
 
 
-def list_runs(connection: sqlite3.Connection, tenant: str) -> list[RunRow]:
-    rows = connection.execute("SELECT * FROM runs WHERE tenant = ? ORDER BY created_at DESC", (tenant,))
+def find_copy(connection: sqlite3.Connection, key: str | None, run: str) -> RunRow | None:
+    """The copy made under this idempotency key, or else whatever run has this id."""
+    query = "SELECT * FROM runs WHERE copied_as = ? OR id = ? ORDER BY copied_as IS NULL"
+    row = connection.execute(query, (key, run)).fetchone()
+    return _run(row) if row else None
+
+
+def list_runs(connection: sqlite3.Connection, tenant: str, project: str | None = None) -> list[RunRow]:
+    """Newest first; of one project when it is given."""
+    rows = connection.execute(
+        "SELECT * FROM runs WHERE tenant = ? AND (? IS NULL OR session IN (SELECT id FROM sessions WHERE project = ?))"
+        " ORDER BY created_at DESC",
+        (tenant, project, project),
+    )
     return [_run(row) for row in rows]
 
 
@@ -192,44 +218,6 @@ def empty_bodies(connection: sqlite3.Connection, run: str, before: int) -> None:
     connection.execute("UPDATE ops SET body = x'' WHERE run = ? AND seq < ? AND seq > 0", (run, before))
 
 
-def add_checkpoint(connection: sqlite3.Connection, row: Checkpoint, manifest: dict[str, str]) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO checkpoints (path, run, kind, name, tenant, base_model, spec, adapter, folder,"
-        " manifest, has_optimizer, size_bytes, public, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            str(row.path), row.path.run, row.path.kind, row.path.name, row.tenant, row.base_model, _json(row.spec),
-            row.adapter, row.folder, _json(manifest), row.has_optimizer, row.size_bytes, row.public, row.created_at,
-        ),
-    )  # fmt: skip
-
-
-def find_checkpoint(connection: sqlite3.Connection, path: str) -> tuple[Checkpoint, dict[str, str]] | None:
-    row = connection.execute("SELECT * FROM checkpoints WHERE path = ?", (path,)).fetchone()
-    return (_checkpoint(row), msgspec.json.decode(row["manifest"], type=dict[str, str])) if row else None
-
-
-def list_checkpoints(connection: sqlite3.Connection, tenant: str, run: str | None) -> list[Checkpoint]:
-    rows = connection.execute(
-        "SELECT * FROM checkpoints WHERE tenant = ? AND run = coalesce(?, run) ORDER BY created_at", (tenant, run)
-    )
-    return [_checkpoint(row) for row in rows]
-
-
-def drop_checkpoint(connection: sqlite3.Connection, path: str) -> bool:
-    """False, with nothing done, while an alias answers with it."""
-    live = "SELECT 1 FROM live JOIN releases ON releases.id = live.release WHERE releases.path = ?"
-    if connection.execute(live, (path,)).fetchone():
-        return False
-    connection.execute("DELETE FROM checkpoints WHERE path = ?", (path,))
-    return True
-
-
-def folders(connection: sqlite3.Connection) -> set[str]:
-    """Every folder a checkpoint or a snapshot names."""
-    rows = connection.execute("SELECT folder FROM checkpoints UNION SELECT folder FROM snapshots")
-    return {row["folder"] for row in rows}
-
-
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -245,6 +233,7 @@ def _run(row: sqlite3.Row) -> RunRow:
         row["created_at"],
         row["used_at"],
         bool(row["ended"]),
+        row["source"],
     )
 
 
@@ -258,19 +247,4 @@ def _op(row: sqlite3.Row) -> OpRow:
         row["promise"],
         row["state"],
         row["result"],
-    )
-
-
-def _checkpoint(row: sqlite3.Row) -> Checkpoint:
-    return Checkpoint(
-        parse_path(row["path"]),
-        row["tenant"],
-        row["base_model"],
-        msgspec.json.decode(row["spec"], type=LoraSpec),
-        AdapterId(row["adapter"]),
-        row["folder"],
-        bool(row["has_optimizer"]),
-        row["size_bytes"],
-        row["created_at"],
-        bool(row["public"]),
     )

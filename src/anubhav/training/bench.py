@@ -3,25 +3,30 @@
 What it raises was not done and may be tried again; every other failure is an outcome.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from anubhav.errors import AnubhavError, BadInput, Broken, Unavailable
 from anubhav.ports import Trainer
-from anubhav.store import runs, samplers
+from anubhav.store import checkpoints as shelf
+from anubhav.store import samplers, usage
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
 from anubhav.store.samplers import SamplerRow
 from anubhav.training.checkpoints import Checkpoints, adapter_id
+from anubhav.training.export import encrypt
 from anubhav.training.journal import read_operation
 from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped
 from anubhav.training.snapshots import Snapshots
-from anubhav.types.checkpoints import Checkpoint, Kind, TinkerPath
+from anubhav.types.checkpoints import Checkpoint, TinkerPath
 from anubhav.types.ids import AdapterId
 from anubhav.types.operations import Compute, Create, Load, Save, Step
+from anubhav.types.training import PassResult
 
 _START_AGAIN = "Open another run from its last checkpoint."
 
@@ -67,6 +72,9 @@ class Bench:
             saved = await self._try(self._save(operation))
             return Deed(saved) if isinstance(saved, AnubhavError) else saved
         outcome = await self._try(self._do(operation))
+        if isinstance(outcome, PassResult) and isinstance(operation, Compute):
+            tokens = sum(len(datum.tokens) for datum in operation.work.data)
+            return Deed(outcome, lambda c: usage.count_tokens(c, op.run, op.seq, tokens))
         if isinstance(outcome, AnubhavError) or not isinstance(operation, Load):
             return Deed(outcome)
         # With its snapshot a load needs no replay, which could meet a path overwritten since.
@@ -88,8 +96,8 @@ class Bench:
             case Create(_, spec):
                 await self._trainer.create(self._adapter, spec)
                 return Created(self._run.id)
-            case Load(path, optimizer):
-                checkpoint = await self._checkpoints.find(self._run.tenant, path)
+            case Load(path, optimizer, _, reader):
+                checkpoint = await self._checkpoints.find(reader or self._run.tenant, path)
                 if optimizer and not checkpoint.has_optimizer:
                     raise BadInput(f"{path} was saved without its optimizer", hint="Load a weights checkpoint.")
                 folder = await self._checkpoints.folder(checkpoint)
@@ -102,26 +110,40 @@ class Bench:
                 return Stepped(dict(await self._trainer.step(self._adapter, params)))
 
     async def _save(self, operation: Save) -> Deed:
-        kind: Kind = "weights" if operation.kind == "weights" else "sampler_weights"
-        path = TinkerPath(self._run.id, kind, operation.name)
-        before = await self._database.run(lambda c: runs.find_checkpoint(c, str(path)))
+        path = TinkerPath(self._run.id, operation.kind, operation.name)
+        await self._checkpoints.expire()  # an expired one of this name would leave its files when it is replaced
+        before = await self._database.run(lambda c: shelf.find(c, str(path)))
         if before and not operation.overwrite:
             raise name_taken(path)
-        keep = kind == "weights"
-        folder, manifest, size = await self._checkpoints.write(
-            "checkpoints", lambda to: self._trainer.save(self._adapter, to, optimizer=keep)
-        )
-        run = self._run
+        keep = operation.kind == "weights"
+
+        async def write(to: Path) -> None:
+            await self._trainer.save(self._adapter, to, optimizer=keep)
+            if operation.recipients:
+                await asyncio.to_thread(encrypt, to, operation.recipients)
+
+        folder, manifest, size = await self._checkpoints.write("checkpoints", write)
+        run, now = self._run, time.time()
         row = Checkpoint(
-            path, run.tenant, run.base_model, run.spec, adapter_id(manifest), folder, keep, size, time.time()
+            path,
+            run.tenant,
+            run.base_model,
+            run.spec,
+            adapter_id(manifest),
+            folder,
+            keep,
+            size,
+            now,
+            expires_at=None if operation.ttl is None else now + operation.ttl,
+            metadata=operation.metadata,
         )
 
         def record(connection: Connection) -> None:
-            runs.add_checkpoint(connection, row, manifest)
+            shelf.add(connection, row, manifest)
             if operation.sampler:
-                samplers.add(
-                    connection, SamplerRow(operation.sampler, run.session, run.tenant, run.base_model, str(path))
-                )
+                source = run.id if operation.inflight else None
+                opened = SamplerRow(operation.sampler, run.session, run.tenant, run.base_model, str(path), source)
+                samplers.add(connection, opened)
 
         return Deed(Saved(str(path), operation.sampler), record, before[0].folder if before else None)
 

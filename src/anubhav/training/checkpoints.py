@@ -4,14 +4,15 @@ import asyncio
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from anubhav.errors import Broken, NotAllowed, NotFound, Unavailable
-from anubhav.store import runs
+from anubhav.errors import BadInput, Broken, NotAllowed, NotFound, Unavailable
+from anubhav.store import checkpoints as shelf
 from anubhav.store.database import Database
-from anubhav.types.checkpoints import Checkpoint, parse_path
+from anubhav.types.checkpoints import Checkpoint, checked_ttl, parse_path
 from anubhav.types.ids import AdapterId, RunId, new_id
 
 _WEIGHTS = "adapter_model.safetensors"
@@ -36,21 +37,37 @@ class Checkpoints:
 
     async def _find(self, tenant: str, path: str) -> tuple[Checkpoint, dict[str, str]]:
         name = str(parse_path(path))
-        found = await self._database.run(lambda c: runs.find_checkpoint(c, name))
+        found = await self._database.run(lambda c: shelf.find(c, name))
         if found is None or (found[0].tenant != tenant and not found[0].public):
             raise NotFound(f"There is no checkpoint {name}", hint="List yours with `tinker checkpoint list`.")
         return found
 
     async def list(self, tenant: str, run: RunId | None) -> list[Checkpoint]:
-        return await self._database.run(lambda c: runs.list_checkpoints(c, tenant, run))
+        return await self._database.run(lambda c: shelf.list_of(c, tenant, run))
 
     async def folder(self, checkpoint: Checkpoint) -> Path:
-        """Where its files lie. Raises Broken, naming the file, if they are not what was saved."""
-        found = await self._database.run(lambda c: runs.find_checkpoint(c, str(checkpoint.path)))
+        """Where its files lie. Raises Broken, naming the file, if they are not what was saved.
+
+        BadInput for external weights, which may be encrypted and are for downloading alone.
+        """
+        if checkpoint.path.kind == "external_weights":
+            raise BadInput(f"{checkpoint.path} can only be downloaded", hint="Use a checkpoint that is not external.")
+        return (await self.files(checkpoint))[0]
+
+    async def files(self, checkpoint: Checkpoint) -> tuple[Path, tuple[str, ...]]:
+        """The folder and the names of the files in it, whatever the kind; verified like `folder`."""
+        found = await self._database.run(lambda c: shelf.find(c, str(checkpoint.path)))
         if found is None:
             raise NotFound(f"The checkpoint {checkpoint.path} was deleted", hint="Save it again.")
         await asyncio.to_thread(self.verify, checkpoint.folder, found[1])
-        return self._root / checkpoint.folder
+        return self._root / checkpoint.folder, tuple(found[1])
+
+    async def linked(self, path: str, folder: str) -> tuple[Path, tuple[str, ...]]:
+        """The `files` a link was given for; NotFound when they were deleted or replaced since."""
+        found = await self._database.run(lambda c: shelf.find(c, path))
+        if found is None or found[0].folder != folder:
+            raise NotFound("What this address led to is not there any more", hint="Ask for a new one.")
+        return await self.files(found[0])
 
     def verify(self, folder: str, manifest: dict[str, str]) -> None:
         """Compare the files with their hashes, once in the life of the process."""
@@ -64,12 +81,32 @@ class Checkpoints:
 
     async def delete(self, tenant: str, path: str) -> None:
         """Raises NotFound unless `tenant` owns it, NotAllowed while an alias answers with it."""
-        found, _ = await self._find(tenant, path)
-        if found.tenant != tenant:
-            raise NotFound(f"There is no checkpoint {found.path} of yours", hint="Only its owner can delete it.")
-        if not await self._database.run(lambda c: runs.drop_checkpoint(c, str(found.path))):
+        found = await self._own(tenant, path)
+        if not await self._database.run(lambda c: shelf.drop(c, str(found.path))):
             raise NotAllowed(f"{found.path} is live", hint="Roll the alias back or promote another one first.")
         await self.drop_folder(found.folder)
+
+    async def share(self, tenant: str, path: str, *, public: bool) -> None:
+        """Let every tenant read it, or its owner alone. Raises NotFound unless `tenant` owns it."""
+        found = await self._own(tenant, path)
+        await self._database.run(lambda c: shelf.set_public(c, str(found.path), public=public))
+
+    async def set_ttl(self, tenant: str, path: str, seconds: int | None) -> None:
+        """Counted from now; None: it stays until it is deleted."""
+        found = await self._own(tenant, path)
+        until = None if checked_ttl(seconds) is None else time.time() + (seconds or 0)
+        await self._database.run(lambda c: shelf.set_expiry(c, str(found.path), until))
+
+    async def _own(self, tenant: str, path: str) -> Checkpoint:
+        found, _ = await self._find(tenant, path)
+        if found.tenant != tenant:
+            raise NotFound(f"There is no checkpoint {found.path} of yours", hint="Only its owner can change it.")
+        return found
+
+    async def expire(self) -> None:
+        """Remove the files and rows of what is past its time; nobody has found those rows since."""
+        for folder in await self._database.run(shelf.expire):
+            await self.drop_folder(folder)
 
     async def write(self, part: str, write: Write) -> tuple[str, dict[str, str], int]:
         """Let `write` fill a folder and make it durable: (folder, hash of each file, bytes). The row is the caller's.
@@ -96,12 +133,16 @@ class Checkpoints:
 
     async def sweep(self) -> None:
         """Remove what a crash left between the files and their row. Only before anything is written."""
-        named = await self._database.run(runs.folders)
+        await self.expire()
+        named = await self._database.run(shelf.folders)
         found = [f"{part}/{entry.name}" for part in _PARTS for entry in (self._root / part).iterdir()]
         for folder in set(found) - named:
             await self.drop_folder(folder)
 
     async def drop_folder(self, folder: str) -> None:
+        """Remove it, unless a copy still names it."""
+        if await self._database.run(lambda c: shelf.named(c, folder)):
+            return
         self._verified.discard(folder)
         await asyncio.to_thread(shutil.rmtree, self._root / folder, ignore_errors=True)
 
@@ -111,7 +152,8 @@ class Checkpoints:
 
 def adapter_id(manifest: dict[str, str]) -> AdapterId:
     """What samplers call these weights."""
-    return AdapterId(f"ad_{manifest[_WEIGHTS][:24]}")
+    digest = manifest.get(_WEIGHTS) or manifest[f"{_WEIGHTS}.age"]
+    return AdapterId(f"ad_{digest[:24]}")
 
 
 def _hash(file: Path) -> str:

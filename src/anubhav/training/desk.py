@@ -11,22 +11,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anubhav.errors import BadInput, Busy, Gone, Mismatch, NotFound
+from anubhav.errors import BadInput, Busy, Gone, Mismatch, NotFound, Unavailable
 from anubhav.ports import Trainer
+from anubhav.store import checkpoints as shelf
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow, SessionRow
+from anubhav.training.accounts import Accounts
 from anubhav.training.bench import Bench, name_taken
 from anubhav.training.checkpoints import Checkpoints
+from anubhav.training.copies import Copy, copy
+from anubhav.training.export import check_recipients
 from anubhav.training.journal import rename_adapter, write_operation
 from anubhav.training.limits import Limits, check
 from anubhav.training.promises import Promises, write_outcome
+from anubhav.training.sessions import Sessions
 from anubhav.training.snapshots import Pace, Snapshots
 from anubhav.training.turnstile import Turnstile
-from anubhav.types.checkpoints import TinkerPath
+from anubhav.types.checkpoints import TinkerPath, checked_ttl
 from anubhav.types.ids import AdapterId, RunId, new_id
 from anubhav.types.operations import Create, Load, Operation, Save
 from anubhav.types.training import LoraSpec
+
+_SWEEP = 60.0
+"""Seconds between looks for expired checkpoints; nobody finds them in between."""
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +64,16 @@ class Desk:
         """`trainers` by base model; `folder` is the data folder."""
         self.promises = Promises(database)
         self.checkpoints = Checkpoints(database, folder)
+        self.sessions = Sessions(database)
+        self.accounts = Accounts(database, self.checkpoints)
         self._database, self._trainers, self._limits, self._pace = database, trainers, limits, pace
         self._turnstiles: dict[RunId, Turnstile] = {}
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def recover(self) -> None:
         """Go on with every run that has work waiting; the others come back when they are asked for."""
         await self.checkpoints.sweep()
+        self._sweeper = asyncio.create_task(self._sweep(), name="expired checkpoints")
         for run in await self._database.run(runs.waiting_runs):
             if run.base_model in self._trainers:
                 self._turnstile(run)
@@ -70,8 +82,19 @@ class Desk:
 
     async def stop(self) -> None:
         """What is pending stays in the journal."""
+        if self._sweeper:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
         await asyncio.gather(*(turnstile.stop() for turnstile in self._turnstiles.values()))
         self._turnstiles.clear()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            try:
+                await self.checkpoints.expire()
+            except Unavailable as problem:
+                log.warning("expired checkpoints wait: %s", problem)
 
     async def open_session(
         self, tenant: str, tags: list[str], metadata: Mapping[str, str], sdk: str, idempotency: str | None = None
@@ -81,10 +104,10 @@ class Desk:
         session, details = new_id("ses"), (tags, dict(metadata), sdk)
         return await self._database.run(lambda c: runs.add_session(c, session, tenant, details, key))
 
-    async def finish_session(self, tenant: str, session: str, reason: str) -> None:
+    async def finish_session(self, tenant: str, session: str, reason: str, detail: str | None = None) -> None:
         """End every run of the session; nothing more is accepted in it. The first reason given counts."""
         await self._session(tenant, session)
-        for run in await self._database.run(lambda c: runs.finish_session(c, session, reason)):
+        for run in await self._database.run(lambda c: runs.finish_session(c, session, reason, detail)):
             await self.end(tenant, RunId(run))
 
     async def submit(
@@ -98,7 +121,11 @@ class Desk:
         row, found = await self._database.run(lambda c: (runs.find_run(c, run), runs.find_op(c, run, seq)))
         if row is not None and found is not None and row.tenant == tenant:
             return _same(found, op).promise
-        row = await self._open(tenant, run, operation, metadata or {}) if seq == 0 else _owned(row, tenant, run)
+        row = (
+            await self._open(tenant, run, operation, metadata or {})
+            if seq == 0 and not row
+            else _owned(row, tenant, run)
+        )
         await self._check(tenant, row, seq, operation)
         entry = await self._database.run(lambda c: _enter(c, row, op))
         self._turnstile(row).offer(entry)
@@ -107,9 +134,27 @@ class Desk:
     async def run(self, tenant: str, run: RunId) -> RunInfo:
         return _info(await self._row(tenant, run))
 
-    async def runs(self, tenant: str) -> list[RunInfo]:
-        """Newest first."""
-        return [_info(row) for row in await self._database.run(lambda c: runs.list_runs(c, tenant))]
+    async def runs(self, tenant: str, project: str | None = None) -> list[RunInfo]:
+        """Newest first; of one project when it is given."""
+        return [_info(row) for row in await self._database.run(lambda c: runs.list_runs(c, tenant, project))]
+
+    async def copy(self, wanted: Copy) -> str:
+        """The path of a copy of a checkpoint that the caller has found readable."""
+        checked_ttl(wanted.ttl)
+        if wanted.source.kind == "external_weights":
+            raise BadInput("External weights cannot be copied", hint="Copy weights or sampler_weights.")
+        spare = new_id("ses")
+        return await self._database.run(lambda c: copy(c, wanted, spare))
+
+    async def unload(self, tenant: str, run: RunId) -> str:
+        """End the run; returns the promise of its creation, whose outcome names the run that was let go."""
+        row = await self._row(tenant, run)
+        first = await self._database.run(lambda c: runs.find_op(c, run, 0))
+        if first is None:
+            raise BadInput(f"{run} only holds a copy", hint="Delete its checkpoint instead.")
+        if not row.ended:
+            await self.end(tenant, run)
+        return first.promise
 
     async def end(self, tenant: str, run: RunId) -> None:
         """Let the run go: its adapter leaves the trainer, its journal and checkpoints stay."""
@@ -141,39 +186,53 @@ class Desk:
         if isinstance(operation, Create):
             base, spec = operation.base_model, operation.spec
         elif isinstance(operation, Load):
-            checkpoint = await self.checkpoints.find(tenant, operation.path)
+            checkpoint = await self.checkpoints.find(operation.reader or tenant, operation.path)
             base, spec = checkpoint.base_model, checkpoint.spec
+            if not operation.optimizer:
+                spec = replace(spec, optimizer=operation.family or "adamw")
         else:
             raise BadInput("A run begins with Create or Load", hint="Number other operations from 1.")
         now = time.time()
         return RunRow(run, session, tenant, base, spec, dict(metadata), now, now)
 
     async def _check(self, tenant: str, row: RunRow, seq: int, operation: Operation) -> None:
+        if row.source is not None:
+            raise BadInput(f"The run {row.id} only holds a copy", hint="Open another run from its checkpoint.")
         if row.ended:
             raise Gone(f"The run {row.id} was ended", hint="Open another run from its last checkpoint.")
         if seq > 0 and isinstance(operation, Create):
             raise BadInput("Only the first operation of a run can be Create", hint="Open another run.")
         if row.base_model not in self._trainers and not isinstance(operation, Create):
             raise NotFound(f"The model {row.base_model} is not served now", hint="Start the server with it.")
-        check(operation, row.base_model, self._limits)
+        check(operation, row.base_model, row.spec, self._limits)
         if isinstance(operation, Load):
             await self._check_load(tenant, row, operation)
-        if isinstance(operation, Save) and not operation.overwrite:
-            await self._check_name(row, operation)
+        if isinstance(operation, Save):
+            await self._check_save(row, operation)
         ahead = seq - await self._database.run(lambda c: runs.last_settled(c, row.id))
         if ahead > self._limits.max_pending:
             raise Busy(f"Operation {seq} is {ahead} ahead of the run", hint="Wait for some results first.")
 
     async def _check_load(self, tenant: str, row: RunRow, operation: Load) -> None:
-        checkpoint = await self.checkpoints.find(tenant, operation.path)
-        if checkpoint.base_model != row.base_model or replace(checkpoint.spec, seed=0) != replace(row.spec, seed=0):
+        checkpoint = await self.checkpoints.find(operation.reader or tenant, operation.path)
+        shape = replace(checkpoint.spec, seed=row.spec.seed, optimizer=row.spec.optimizer)
+        if checkpoint.base_model != row.base_model or shape != row.spec:
             raise BadInput(f"{operation.path} does not fit this run's model and shape", hint="Open a run from it.")
+        if checkpoint.path.kind == "external_weights":
+            raise BadInput(f"{operation.path} can only be downloaded", hint="Load a checkpoint that is not external.")
         if operation.optimizer and not checkpoint.has_optimizer:
             raise BadInput(f"{operation.path} was saved without its optimizer", hint="Load a weights checkpoint.")
+        if operation.optimizer and checkpoint.spec.optimizer != row.spec.optimizer:
+            raise BadInput(
+                f"{operation.path} holds {checkpoint.spec.optimizer}, this run's optimizer is {row.spec.optimizer}",
+                hint="Open a run from it, or load it without its optimizer.",
+            )
 
-    async def _check_name(self, row: RunRow, operation: Save) -> None:
-        path = TinkerPath(row.id, "weights" if operation.kind == "weights" else "sampler_weights", operation.name)
-        if await self._database.run(lambda c: runs.find_checkpoint(c, str(path))):
+    async def _check_save(self, row: RunRow, operation: Save) -> None:
+        checked_ttl(operation.ttl)
+        check_recipients(operation.recipients)
+        path = TinkerPath(row.id, operation.kind, operation.name)
+        if not operation.overwrite and await self._database.run(lambda c: shelf.find(c, str(path))):
             raise name_taken(path)
 
     def _turnstile(self, row: RunRow) -> Turnstile:

@@ -4,6 +4,7 @@ The SDK polls again at once on a 408 and quietly, so that is how "not yet" is sa
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi.responses import JSONResponse, Response
@@ -11,13 +12,21 @@ from fastapi.responses import JSONResponse, Response
 from anubhav.errors import AnubhavError, Broken
 from anubhav.http.errors import status_of
 from anubhav.http.tinker.proto import CONTENT_TYPE, write_pass, write_samples
-from anubhav.serving.sessions import SampleOutcome
+from anubhav.serving.asks import SampleOutcome, Targets
 from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped
+from anubhav.types.sampling import PromptScores, TopLogprobs
 from anubhav.types.training import PassResult
 
 
-def pending(promise: str) -> Response:
-    return JSONResponse({"type": "try_again", "request_id": promise, "queue_state": "active"}, 408)
+def pending(promise: str, *, paused: bool = False) -> Response:
+    """`paused`: its turn has not come, which the SDK tells its user once a minute, with the reason."""
+    state: dict[str, Any] = {"queue_state": "active"}
+    if paused:
+        state = {
+            "queue_state": "paused_capacity",
+            "queue_state_reason": "the server is busy with samples and training that came before",
+        }
+    return JSONResponse({"type": "try_again", "request_id": promise, **state}, 408)
 
 
 def failed(error: AnubhavError) -> Response:
@@ -64,11 +73,35 @@ def samples(outcome: SampleOutcome | AnubhavError, *, protobuf: bool) -> Respons
         return Response(write_samples(outcome), media_type=CONTENT_TYPE)
     sequences = [
         {"stop_reason": one.stop_reason, "tokens": list(one.tokens), "logprobs": list(one.logprobs)}
+        | ({"topk_logprobs": list(one.top)} if one.top else {})
         for one in outcome.samples
     ]
-    scores = outcome.prompt
-    prompt = {
-        "prompt_logprobs": list(scores.logprobs) if scores else None,
-        "topk_prompt_logprobs": list(scores.top) if scores and scores.top else None,
+    scores = outcome.prompt or PromptScores()
+    prompt: dict[str, Any] = {
+        "prompt_logprobs": list(scores.logprobs) or None,
+        "topk_prompt_logprobs": list(scores.top) or None,
+        "prompt_cache_hit_tokens": outcome.cached,
     }
+    if outcome.targets:
+        prompt["target_prompt_logprobs"] = _targets(outcome.targets, scores.targets)
+    if scores.draws:
+        prompt["prompt_alt_tokens"] = _draws(scores.draws)
     return JSONResponse({"type": "sample", "sequences": sequences, **prompt})
+
+
+def _targets(targets: Targets, logprobs: Sequence[float]) -> dict[str, Any]:
+    values = list(targets.fill(logprobs))
+    tensor: dict[str, Any] = {"data": values, "dtype": "float32", "shape": list(targets.shape)}
+    if targets.row_starts is not None and targets.columns is not None:
+        tensor |= {"sparse_crow_indices": list(targets.row_starts), "sparse_col_indices": list(targets.columns)}
+    return tensor
+
+
+def _draws(draws: Sequence[TopLogprobs]) -> dict[str, Any]:
+    shape = [len(draws), len(draws[0])]
+    tokens = [token for row in draws for token, _ in row]
+    logprobs = [logprob for row in draws for _, logprob in row]
+    return {
+        "tokens": {"data": tokens, "dtype": "int64", "shape": shape},
+        "logprobs": {"data": logprobs, "dtype": "float32", "shape": shape},
+    }

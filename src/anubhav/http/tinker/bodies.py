@@ -5,7 +5,7 @@ missing and unknown fields are fine; wrong types and NaN are not.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from anubhav.types.arrays import Dtype
 
@@ -26,6 +26,8 @@ class CreateSession(Body):
     tags: list[str] = []
     user_metadata: dict[str, Any] | None = None
     sdk_version: str = ""
+    project_id: Name | None = None
+    display_name: Name | None = None
 
 
 class Heartbeat(Body):
@@ -38,6 +40,7 @@ class FinishReason(Body):
 
 class Finish(Body):
     reason: FinishReason = FinishReason()
+    detail: Annotated[str, Field(max_length=10_000)] | None = None
 
 
 class LoraConfig(Body):
@@ -49,7 +52,10 @@ class LoraConfig(Body):
 
 
 class Optimizer(Body):
+    """The family a run is created with. Which ones there are, and which versions, is for the training room to say."""
+
     type: str = "adamw"
+    version: int = 1
 
 
 class CreateModel(Body):
@@ -89,7 +95,7 @@ class DatumBody(Body):
 class PassInput(Body):
     data: list[DatumBody]
     loss_fn: Name
-    loss_fn_config: dict[str, float] | None = None
+    loss_fn_config: dict[str, float | str] | None = None
 
 
 class ForwardBackward(Body):
@@ -101,8 +107,10 @@ class ForwardBackward(Body):
     forward_input: PassInput | None = None
 
 
-class AdamParams(Body):
-    type: Literal["adamw", "adam"] = "adamw"
+class StepParams(Body):
+    """Of whatever family `type` names; each reads its own fields."""
+
+    type: str = "adamw"
     learning_rate: float = 1e-4
     beta1: float = 0.9
     beta2: float = 0.95
@@ -113,23 +121,32 @@ class AdamParams(Body):
 
 class OptimStep(OfModel):
     seq_id: Seq
-    adam_params: AdamParams | None = None
-    optimizer_params: AdamParams | None = None
+    adam_params: StepParams | None = None
+    optimizer_params: StepParams | None = None
 
 
 class SaveWeights(OfModel):
-    """`ttl_seconds` is not honoured: checkpoints stay until they are deleted."""
-
     seq_id: Seq
     path: str | None = None
     overwrite: bool = False
+    ttl_seconds: int | None = None
+    user_metadata: dict[str, Any] | None = None
 
 
 class SaveForSampler(OfModel):
     seq_id: Seq
     path: str | None = None
     sampling_session_seq_id: Seq | None = None
-    kind: str = "snapshot"
+    kind: Literal["snapshot", "inflight"] = "snapshot"
+    ttl_seconds: int | None = None
+    user_metadata: dict[str, Any] | None = None
+
+
+class SaveExternal(OfModel):
+    seq_id: Seq
+    path: str
+    ttl_seconds: int | None = None
+    age_encryption_recipients: list[str] | None = None
 
 
 class LoadWeights(Body):
@@ -144,6 +161,7 @@ class LoadWeights(Body):
     base_model: Name | None = None
     user_metadata: dict[str, Any] | None = None
     optimizer_config: Optimizer | None = None
+    weights_access_token: Annotated[str, Field(max_length=600)] | None = None
 
 
 class CreateSampler(Body):
@@ -171,14 +189,78 @@ class Sample(Body):
     prompt_logprobs: bool | None = None
     topk_prompt_logprobs: Annotated[int, Field(ge=0, le=100)] = 0
     topk_sample_logprobs: Annotated[int, Field(ge=0, le=100)] = 0
-    target_prompt_logprobs: Any = None
-    prompt_alt_tokens_k: int = 0
+    target_prompt_logprobs: TensorData | None = None
+    prompt_alt_tokens_k: Annotated[int, Field(ge=0, le=1024)] = 0
     prompt_logprobs_last_n: int | None = None
+    record_stability_info: bool | None = None
+
+
+class JoinSampler(Body):
+    sampling_session_id: Name
 
 
 class RetrieveFuture(Body):
     request_id: Name
 
 
+class FeedTarget(Body):
+    type: Literal["sampling_session"] = "sampling_session"
+    sampling_session_id: Name
+    cloned_sampler_id: Annotated[int, Field(ge=0, le=1 << 32)] = 0
+
+
+class RetrieveFutures(Body):
+    """`timeout` None: as long as the server likes; 0: at once, it only tells what was fetched."""
+
+    target: FeedTarget
+    prev_cursor: Seq = 0
+    timeout: Annotated[float, Field(ge=0)] | None = None
+    retrieved_request_ids: Annotated[list[Name], Field(max_length=100_000)] = []
+
+
 class WeightsInfo(Body):
     tinker_path: Name
+
+
+class Ttl(Body):
+    ttl_seconds: int | None
+
+
+class CopyWeights(Body):
+    """Into a slot of a session (session_id, model_seq_id), or into a session of its own."""
+
+    source_path: Name
+    destination_project_id: Name | None = None
+    session_id: Name | None = None
+    model_seq_id: Seq | None = None
+    ttl_seconds: int | None = None
+
+
+class Project(Body):
+    project_id: Name
+
+
+class SearchOwner(Body):
+    type: Literal["own", "accessible", "user"] = "own"
+    owner_urns: list[str] = []
+
+
+class SearchStatus(Body):
+    type: Literal["active", "cancelled", "failed", "client_finished"]
+    reasons: list[str] | None = None
+
+
+class SearchCursor(Body):
+    last_created_at: Annotated[AwareDatetime, Field(strict=False)]
+    last_session_id: Name
+
+
+class SearchSessions(Body):
+    session_id: Name | None = None
+    project_ids: list[str] | None = None
+    user_metadata: dict[str, str] = {}
+    display_name: Name | None = None
+    owner: SearchOwner = SearchOwner()
+    statuses: list[SearchStatus] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: SearchCursor | None = None

@@ -10,8 +10,9 @@ from google.protobuf.message import DecodeError
 
 from anubhav.errors import BadInput
 from anubhav.http.tinker import wire_pb2 as wire
+from anubhav.http.tinker.provenance import check_provenance
 from anubhav.http.tinker.tensors import read_tensor, unpack
-from anubhav.serving.sessions import Sample, SampleOutcome
+from anubhav.serving.asks import Sample, SampleOutcome, Targets
 from anubhav.types.arrays import Array
 from anubhav.types.ids import AdapterId, RunId
 from anubhav.types.sampling import TopLogprobs
@@ -31,7 +32,7 @@ class Addressed:
 
 
 def read_forward_backward(body: bytes) -> Addressed:
-    """Raises BadInput for bytes that are no request, chunks that are no text and configs that are no numbers."""
+    """Raises BadInput for bytes that are no request, chunks that are no text and provenance that does not fit."""
     message = wire.ForwardBackwardRequest()
     try:
         message.ParseFromString(body)
@@ -47,18 +48,21 @@ def read_forward_backward(body: bytes) -> Addressed:
     return Addressed(RunId(message.model_id), message.seq_id, work)
 
 
-def _read_config(message: wire.ForwardBackwardRequest) -> Mapping[str, float]:
-    texts = [name for name, value in message.loss_fn_config_v2.items() if value.HasField("text")]
-    if texts:
-        raise BadInput(f"Loss option {texts[0][:100]!r} is a text", hint="The losses here take numbers only.")
-    return {name: value.number for name, value in message.loss_fn_config_v2.items()} | dict(message.loss_fn_config)
+def _read_config(message: wire.ForwardBackwardRequest) -> Mapping[str, float | str]:
+    """Options of the old map and of the new one, which holds texts too and wins."""
+    found: dict[str, float | str] = dict(message.loss_fn_config)
+    for name, value in message.loss_fn_config_v2.items():
+        found[name] = value.text if value.HasField("text") else value.number
+    return found
 
 
 def _read_datum(datum: wire.Datum) -> Datum:
     if any(chunk.WhichOneof("chunk") != "encoded_text" for chunk in datum.model_input):
         raise BadInput("The data holds images or sound", hint="The models served here read text only.")
     tokens = itertools.chain.from_iterable(unpack("i", chunk.encoded_text.tokens) for chunk in datum.model_input)
-    return Datum(tuple(tokens), {name: read_tensor(value) for name, value in datum.loss_fn_inputs.items()})
+    read = Datum(tuple(tokens), {name: read_tensor(value) for name, value in datum.loss_fn_inputs.items()})
+    check_provenance(datum, read)
+    return read
 
 
 def write_pass(result: PassResult) -> bytes:
@@ -85,11 +89,40 @@ def _write_record(logprobs: Sequence[Array], trailing: tuple[int, ...]) -> wire.
 
 def write_samples(outcome: SampleOutcome) -> bytes:
     message = wire.SampleResponse(sequences=[_write_sequence(sample) for sample in outcome.samples])
-    if outcome.prompt is not None:
-        message.prompt_logprobs = pack_floats(outcome.prompt.logprobs)
-        if outcome.prompt.top:
-            message.topk_prompt_logprobs.CopyFrom(pack_top(outcome.prompt.top))
+    message.prompt_cache_hit_tokens = outcome.cached
+    if (scores := outcome.prompt) is not None:
+        if scores.logprobs:
+            message.prompt_logprobs = pack_floats(scores.logprobs)
+        if scores.top:
+            message.topk_prompt_logprobs.CopyFrom(pack_top(scores.top))
+        if outcome.targets:
+            message.target_prompt_logprobs.CopyFrom(_write_targets(outcome.targets, scores.targets))
+        if scores.draws:
+            message.prompt_alt_tokens.CopyFrom(_write_draws(scores.draws))
     return message.SerializeToString()
+
+
+def _write_targets(targets: Targets, logprobs: Sequence[float]) -> wire.Tensor:
+    """In the layout of the request."""
+    tensor = wire.Tensor(dtype=wire.DTYPE_FLOAT32, shape=targets.shape)
+    values = pack_floats(targets.fill(logprobs))
+    if targets.row_starts is None or targets.columns is None:
+        tensor.dense = values
+    else:
+        tensor.sparse_csr.values = values
+        tensor.sparse_csr.crow_indices = array.array("q", targets.row_starts).tobytes()
+        tensor.sparse_csr.col_indices = array.array("q", targets.columns).tobytes()
+    return tensor
+
+
+def _write_draws(draws: Sequence[TopLogprobs]) -> wire.PromptAltTokens:
+    shape = (len(draws), len(draws[0]))
+    tokens = array.array("q", (token for row in draws for token, _ in row)).tobytes()
+    logprobs = pack_floats(logprob for row in draws for _, logprob in row)
+    return wire.PromptAltTokens(
+        tokens=wire.Tensor(dense=tokens, dtype=wire.DTYPE_INT64, shape=shape),
+        logprobs=wire.Tensor(dense=logprobs, dtype=wire.DTYPE_FLOAT32, shape=shape),
+    )
 
 
 def _write_sequence(sample: Sample) -> wire.SampledSequence:

@@ -1,14 +1,16 @@
-"""What lies here, over Tinker's wire: training runs and checkpoints, to list, to look at, to delete."""
+"""What lies here, over Tinker's wire: training runs, and checkpoints to list, share, copy, let expire and delete."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
 from anubhav.http.tinker import bodies
-from anubhav.http.tinker.training import house_of
+from anubhav.http.tinker.training import house_of, optimizer_config, reader_of, run_id
+from anubhav.training.copies import Copy
 from anubhav.training.desk import RunInfo
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import RunId
@@ -17,14 +19,19 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api/v1")
 Limit = Query(default=20, ge=0, le=1000)
 Offset = Query(default=0, ge=0)
-_TYPES = {"weights": "training", "sampler_weights": "sampler"}
+_TYPES = {"weights": "training", "sampler_weights": "sampler", "external_weights": "external"}
+_CHECKPOINT = "/training_runs/{run}/checkpoints/{kind}/{name}"
 
 
 @router.get("/training_runs")
 async def list_runs(
-    limit: int = Limit, offset: int = Offset, house: House = Depends(house_of), who: Principal = Depends(principal)
+    limit: int = Limit,
+    offset: int = Offset,
+    project_id: str | None = None,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
 ) -> dict[str, Any]:
-    runs = await house.desk.runs(who.tenant)
+    runs = await house.desk.runs(who.tenant, project_id)
     shown = [_run(run) for run in runs[offset : offset + limit]]
     return {"training_runs": shown, "cursor": {"offset": offset, "limit": limit, "total_count": len(runs)}}
 
@@ -45,12 +52,58 @@ async def list_run_checkpoints(
     return {"checkpoints": [_checkpoint(one) for one in await house.desk.checkpoints.list(who.tenant, found.id)]}
 
 
-@router.delete("/training_runs/{run}/checkpoints/{kind}/{name}")
+@router.delete(_CHECKPOINT)
 async def delete_checkpoint(
     run: str, kind: str, name: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:
     await house.desk.checkpoints.delete(who.tenant, f"tinker://{run}/{kind}/{name}")
     return Response(status_code=204)
+
+
+@router.post(f"{_CHECKPOINT}/publish")
+@router.delete(f"{_CHECKPOINT}/publish")
+async def publish(
+    run: str,
+    kind: str,
+    name: str,
+    request: Request,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
+) -> Response:
+    public = request.method == "POST"
+    await house.desk.checkpoints.share(who.tenant, f"tinker://{run}/{kind}/{name}", public=public)
+    return Response(status_code=204)
+
+
+@router.put(f"{_CHECKPOINT}/ttl")
+async def set_ttl(
+    run: str,
+    kind: str,
+    name: str,
+    body: bodies.Ttl,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
+) -> Response:
+    await house.desk.checkpoints.set_ttl(who.tenant, f"tinker://{run}/{kind}/{name}", body.ttl_seconds)
+    return Response(status_code=204)
+
+
+@router.post("/copy_weights")
+async def copy_weights(
+    body: bodies.CopyWeights,
+    request: Request,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
+    x_idempotency_key: str | None = Header(default=None, max_length=200),
+    x_tinker_weights_access_token: str | None = Header(default=None, max_length=600),
+) -> dict[str, Any]:
+    if (body.session_id is None) != (body.model_seq_id is None):
+        raise BadInput("A slot needs session_id and model_seq_id", hint="Send both, or neither.")
+    reader = await reader_of(request, who, x_tinker_weights_access_token)
+    source = await house.desk.checkpoints.find(reader.tenant, body.source_path)
+    slot = None if body.session_id is None else run_id(body.session_id, body.model_seq_id or 0)
+    wanted = Copy(who.tenant, source.path, x_idempotency_key, slot, body.destination_project_id, body.ttl_seconds)
+    return {"tinker_path": await house.desk.copy(wanted)}
 
 
 @router.get("/checkpoints")
@@ -74,6 +127,7 @@ async def weights_info(
         "train_unembed": found.spec.train_unembed,
         "train_mlp": found.spec.train_mlp,
         "train_attn": found.spec.train_attn,
+        "optimizer_config": optimizer_config(found.spec),
     }
 
 
@@ -97,6 +151,8 @@ def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "tinker_path": str(checkpoint.path),
         "size_bytes": checkpoint.size_bytes,
         "public": checkpoint.public,
+        "user_metadata": None if checkpoint.metadata is None else dict(checkpoint.metadata),
+        "expires_at": None if checkpoint.expires_at is None else _time(checkpoint.expires_at),
     }
 
 

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 
 from anubhav.errors import NotFound
-from anubhav.http.tinker import futures, hub, records, sampling, service, training
+from anubhav.http.tinker import accounts, downloads, futures, hub, records, sampling, service, sessions, training
 
 router = APIRouter()
-for _part in (service, training, sampling, futures, records):
+for _part in (service, training, sampling, futures, records, sessions, downloads, accounts):
     router.include_router(_part.router)
 hub_router = hub.router
 

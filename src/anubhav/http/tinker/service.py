@@ -60,6 +60,8 @@ async def create_session(
     session = await house.desk.open_session(
         who.tenant, body.tags, bodies.texts(body.user_metadata), body.sdk_version, x_idempotency_key
     )
+    if body.project_id or body.display_name:
+        await house.desk.sessions.describe(who.tenant, session, body.project_id, body.display_name)
     return {"type": "create_session", "session_id": session}
 
 
@@ -86,5 +88,5 @@ async def whose_key(who: Principal = Depends(principal)) -> dict[str, Any]:
 async def finish(
     session: str, body: bodies.Finish, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:
-    await house.desk.finish_session(who.tenant, session, body.reason.type)
+    await house.desk.finish_session(who.tenant, session, body.reason.type, body.detail)
     return Response(status_code=204)

@@ -1,13 +1,14 @@
 """Training over Tinker's wire: create, forward_backward, optim_step, save, load. Each answers with a promise."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import Keyring, principal
 from anubhav.http.tinker import bodies, legacy, proto
 from anubhav.types.ids import RunId
 from anubhav.types.models import Principal
@@ -26,8 +27,7 @@ async def create_model(
     body: bodies.CreateModel, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:
     run = run_id(body.session_id, body.model_seq_id)
-    _check_optimizer(body.optimizer_config)
-    operation = Create(body.base_model, _spec(body.lora_config, run))
+    operation = Create(body.base_model, _spec(body.lora_config, _family(body.optimizer_config), run))
     promise = await house.desk.submit(who.tenant, run, 0, operation, metadata=bodies.texts(body.user_metadata))
     return {"request_id": promise, "model_id": run}
 
@@ -51,8 +51,9 @@ async def optim_step(
 ) -> dict[str, Any]:
     params = body.adam_params or body.optimizer_params
     if params is None:
-        raise BadInput("optim_step came without adam_params", hint="Send AdamParams.")
-    step = Step(OptimParams(**params.model_dump(exclude={"type"})))
+        raise BadInput("optim_step came without parameters", hint="Send AdamParams or DimuonParams.")
+    family = "adamw" if params.type == "adam" else params.type
+    step = Step(OptimParams(**params.model_dump(exclude={"type"}), family=family))
     return await _submit(house, who, RunId(body.model_id), body.seq_id, step)
 
 
@@ -60,7 +61,13 @@ async def optim_step(
 async def save_weights(
     body: bodies.SaveWeights, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:
-    save = Save("weights", body.path or f"seq-{body.seq_id}", body.overwrite)
+    save = Save(
+        "weights",
+        body.path or f"seq-{body.seq_id}",
+        body.overwrite,
+        ttl=body.ttl_seconds,
+        metadata=_metadata(body.user_metadata),
+    )
     return await _submit(house, who, RunId(body.model_id), body.seq_id, save)
 
 
@@ -68,29 +75,53 @@ async def save_weights(
 async def save_weights_for_sampler(
     body: bodies.SaveForSampler, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:
-    if body.kind != "snapshot":
-        raise BadInput(f"Sampling clients of kind {body.kind[:50]!r} are not in this build", hint="Use kind snapshot.")
-    save = Save("sampler_weights", body.path or f"seq-{body.seq_id}")
+    if body.kind == "inflight" and body.path is not None:
+        raise BadInput("An inflight save has no name", hint="Leave path out, or use kind snapshot.")
+    name = body.path or f"seq-{body.seq_id}"
+    save = Save("sampler_weights", name, ttl=body.ttl_seconds, metadata=_metadata(body.user_metadata))
     if body.path is None:
         if body.sampling_session_seq_id is None:
             raise BadInput("Neither path nor sampling_session_seq_id was given", hint="Send one of them.")
         session = body.model_id.partition(":train:")[0]
-        save = Save(save.kind, save.name, sampler=f"{session}:sample:{body.sampling_session_seq_id}")
+        opened = f"{session}:sample:{body.sampling_session_seq_id}"
+        save = replace(save, sampler=opened, inflight=body.kind == "inflight")
     return await _submit(house, who, RunId(body.model_id), body.seq_id, save)
+
+
+@router.post("/save_weights_external")
+async def save_weights_external(
+    body: bodies.SaveExternal, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    recipients = tuple(body.age_encryption_recipients or ())
+    save = Save("external_weights", body.path, ttl=body.ttl_seconds, recipients=recipients)
+    return await _submit(house, who, RunId(body.model_id), body.seq_id, save)
+
+
+@router.post("/unload_model")
+async def unload_model(
+    body: bodies.OfModel, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any]:
+    """Of SDKs before 0.26: the run ends here."""
+    run = RunId(body.model_id)
+    return {"request_id": await house.desk.unload(who.tenant, run), "model_id": run}
 
 
 @router.post("/load_weights")
 async def load_weights(
-    body: bodies.LoadWeights, house: House = Depends(house_of), who: Principal = Depends(principal)
+    body: bodies.LoadWeights,
+    request: Request,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
 ) -> dict[str, Any]:
-    load = Load(body.path, body.optimizer)
-    _check_optimizer(body.optimizer_config or bodies.Optimizer())
+    reader = await reader_of(request, who, body.weights_access_token)
+    family = _family(body.optimizer_config) if body.optimizer_config else None
+    load = Load(body.path, body.optimizer, family, None if reader is who else reader.tenant)
     if body.model_id is not None and body.seq_id is not None:
         return await _submit(house, who, RunId(body.model_id), body.seq_id, load)
     if body.session_id is None or body.model_seq_id is None:
         raise BadInput("load_weights names no run", hint="Send model_id and seq_id, or session_id and model_seq_id.")
     if body.base_model:
-        await _check_base(house, who, body.path, body.base_model)
+        await _check_base(house, reader, body.path, body.base_model)
     run = run_id(body.session_id, body.model_seq_id)
     promise = await house.desk.submit(who.tenant, run, 0, load, metadata=bodies.texts(body.user_metadata))
     return {"request_id": promise, "model_id": run}
@@ -111,8 +142,14 @@ async def get_info(
         "model_name": run.base_model,
         "is_lora": True,
         "lora_rank": run.spec.rank,
-        "optimizer_config": {"type": "adamw"},
+        "optimizer_config": optimizer_config(run.spec),
     }
+
+
+async def reader_of(request: Request, who: Principal, token: str | None) -> Principal:
+    """As whom weights are read: the access token of somebody else's is a key of theirs."""
+    keyring: Keyring = request.app.state.keyring
+    return await keyring.check(token) if token else who
 
 
 def run_id(session: str, number: int) -> RunId:
@@ -120,11 +157,20 @@ def run_id(session: str, number: int) -> RunId:
     return RunId(f"{session}:train:{number}")
 
 
+def optimizer_config(spec: LoraSpec) -> dict[str, Any]:
+    """The SDK's form of a run's optimizer."""
+    return {"type": spec.optimizer} | ({"version": 1} if spec.optimizer == "dimuon" else {})
+
+
+def _metadata(given: dict[str, Any] | None) -> dict[str, str] | None:
+    return None if given is None else bodies.texts(given)
+
+
 async def _submit(house: House, who: Principal, run: RunId, seq: int, operation: Operation) -> dict[str, Any]:
     return {"request_id": await house.desk.submit(who.tenant, run, seq, operation), "model_id": run}
 
 
-def _spec(config: bodies.LoraConfig, run: RunId) -> LoraSpec:
+def _spec(config: bodies.LoraConfig, family: str, run: RunId) -> LoraSpec:
     """Without a seed the run's (random) id gives one, so that a repeated request asks for the same adapter."""
     seed = config.seed
     if seed is None:
@@ -135,12 +181,14 @@ def _spec(config: bodies.LoraConfig, run: RunId) -> LoraSpec:
         train_attn=config.train_attn,
         train_mlp=config.train_mlp,
         train_unembed=config.train_unembed,
+        optimizer=family,
     )
 
 
-def _check_optimizer(config: bodies.Optimizer) -> None:
-    if config.type != "adamw":
-        raise BadInput(f"Optimizer {config.type[:50]!r} is not in this build", hint="Use adamw.")
+def _family(config: bodies.Optimizer) -> str:
+    if config.version != 1:
+        raise BadInput(f"{config.type[:50]} has no version {config.version}", hint="Ask for version 1.")
+    return config.type
 
 
 async def _check_base(house: House, who: Principal, path: str, base_model: str) -> None:
