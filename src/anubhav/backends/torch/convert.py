@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from anubhav.backends.torch.tensor_file import write_tensors
 from anubhav.catalog.gguf import Gguf, TensorInfo, read
 from anubhav.errors import BadInput
 
@@ -48,7 +48,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
             values = _unpermute(values, heads[part])
         tensors[_rename(info.name)] = values.to(torch.bfloat16).contiguous()
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 def _config(model: Gguf) -> dict[str, Any]:
