@@ -1,4 +1,4 @@
-"""`anubhav` as it runs after `pip install anubhav` and nothing else: what the test environment adds cannot be imported."""
+"""`anubhav` as it runs after `pip install anubhav` alone: what the test environment adds cannot be imported."""
 
 import re
 import sys

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from anubhav.backends.torch.adapters import GROUPS, Adapter, Pair, Site, fuse, sites, split, widths
 from anubhav.backends.torch.config import ModelConfig
 from anubhav.backends.torch.optimizer import Moments
+from anubhav.backends.torch.tensor_file import write_tensors
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
@@ -122,4 +122,4 @@ def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, int]) -> T
 
 
 def _write(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    save_file({name: value.detach().cpu().float().contiguous() for name, value in tensors.items()}, file, metadata)
+    write_tensors(file, {name: value.detach().float() for name, value in tensors.items()}, metadata)

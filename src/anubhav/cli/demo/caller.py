@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from anubhav.cli.laps import watch
+from anubhav.cli.laps import describe, watch
 from anubhav.cli.remote import Remote
+from anubhav.errors import Broken
 
 _AT_ONCE = 48
 _WIDTH = 150
@@ -74,10 +75,13 @@ class Caller:
         self._remote.post("/v1/probes", {"alias": alias, "probes": probes})
 
     def learn(self, alias: str) -> dict[str, Any]:
-        """One lap, watched to its end."""
+        """One lap, watched to its end. Raises Broken, saying why, when it came to no verdict."""
         self._show("POST /v1/laps", {"alias": alias})
         lap: str = self._remote.post("/v1/laps", {"alias": alias})["id"]
-        return watch(self._remote, lap)
+        done = watch(self._remote, lap)
+        if done["verdict"] is None:
+            raise Broken(describe(done), hint="The server's log says more; --data-dir keeps it.")
+        return done
 
     def releases(self) -> list[dict[str, Any]]:
         return self._remote.get("/v1/releases", limit=100)["data"]
