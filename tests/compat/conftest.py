@@ -3,14 +3,16 @@ import gc
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvicorn
 from fake_model import write_model
+from tiny_llama import write_llama
 
 from anubhav.app import build
 from anubhav.flows.house import House
@@ -25,7 +27,7 @@ KEY = "tml-compat-test"
 
 @dataclass(frozen=True)
 class Loopback:
-    """The whole house over the fake backend, on a port of this machine."""
+    """The whole house on a port of this machine."""
 
     url: str
     key: str
@@ -57,6 +59,22 @@ async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]")
 def tinker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     folder = tmp_path_factory.mktemp("loopback")
     write_model(folder / "tiny")
+    with hosted(folder) as loopback:
+        yield loopback
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, Path]]:
+    """The house over the torch backend, and the folder of its model."""
+    folder = tmp_path_factory.mktemp("llama")
+    write_model(folder / "tiny")
+    write_llama(folder / "tiny", vocab=258, context=512)
+    with hosted(folder) as loopback:
+        yield loopback, folder / "tiny"
+
+
+@contextmanager
+def hosted(folder: Path) -> Generator[Loopback]:
     started: Future[tuple[Loopback, uvicorn.Server]] = Future()
 
     def serve() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +52,11 @@ def test_a_model_that_is_not_served(tinker_server: Any) -> None:
 @pytest.mark.parametrize(("one", "other", "apart"), [([1.0], [1.0, 2.0], float("inf")), ([1.0, 2.0], [1.0, 2.5], 0.5)])
 def test_the_difference_is_the_largest(one: list[float], other: list[float], apart: float) -> None:
     assert checks.apart(one, other) == apart
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:Model has `tie_word_embeddings=True`")
+def test_the_engine_computes_what_transformers_and_peft_do(llama_server: tuple[Any, Path]) -> None:
+    server, folder = llama_server
+    code, output = verify(server, "--base", str(folder))
+    assert code == 0, output
+    assert "3 steps of cispo are autograd's" in output

@@ -13,7 +13,7 @@ from anubhav.cli.verify.checks import CLAIMS, Claim
 from anubhav.errors import AnubhavError, BadInput, MissingPart
 
 if TYPE_CHECKING:
-    from tinker import ServiceClient
+    from tinker import RestClient, ServiceClient
 
 _MARKS = {True: "ok", False: "FAILED"}
 
@@ -36,12 +36,14 @@ class Finding:
 @click.argument("url")
 @click.option("--model", help="A base model of that server; its first by default.")
 @click.option("--key", envvar="TINKER_API_KEY", required=True, help="Its API key; TINKER_API_KEY.")
+@click.option("--base", help="The base model's folder here, or its hub name: compare with PEFT too.")
 @takes_format
-def verify(url: str, model: str | None, key: str, form: Format) -> None:
+def verify(url: str, model: str | None, key: str, base: str | None, form: Format) -> None:
     """Check the numbers of the Tinker server at URL: sampler against trainer, parts against whole, resumed against
-    straight, one loss against another. Makes small training runs there and a checkpoint named `verify`.
+    straight, one loss against another; with --base also each loss against plain autograd on this machine. Makes small
+    training runs there and checkpoints named `verify…`.
 
-    Exits with 1 when a claim does not hold. Needs the SDK: pip install tinker torch
+    Exits with 1 when a claim does not hold. Needs the SDK: pip install tinker torch. With --base: transformers peft
     """
     try:
         import tinker
@@ -49,17 +51,12 @@ def verify(url: str, model: str | None, key: str, form: Format) -> None:
         raise MissingPart("The Tinker SDK is not installed", hint="Type: pip install tinker") from problem
     try:
         with tinker.ServiceClient(base_url=url, api_key=key) as service:
-            served = [
-                one.model_name
-                for one in tinker.RestClient(base_url=url, api_key=key)
-                .get_server_capabilities()
-                .result()
-                .supported_models
-            ]
+            rest = tinker.RestClient(base_url=url, api_key=key)
+            served = [one.model_name for one in rest.get_server_capabilities().result().supported_models]
             chosen = model or next((name for name in served if name), None)
             if chosen is None or (model and model not in served):
                 raise BadInput(f"{url} does not serve {model or 'any model'}", hint=f"It serves: {served}")
-            found = list(_examine(service, chosen, quiet=form == "json"))
+            found = list(_examine(service, chosen, _claims(base, rest), quiet=form == "json"))
     except (tinker.TinkerError, ValueError) as problem:
         raise AnubhavError(f"The server at {url} could not be examined: {problem}") from problem
     click.echo(
@@ -69,8 +66,16 @@ def verify(url: str, model: str | None, key: str, form: Format) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _examine(service: "ServiceClient", model: str, *, quiet: bool) -> Iterator[Finding]:
-    for claim in CLAIMS:
+def _claims(base: str | None, rest: "RestClient") -> tuple[Claim, ...]:
+    if base is None:
+        return CLAIMS
+    from anubhav.cli.verify.parity import parity_claims  # transformers takes seconds to import
+
+    return (*CLAIMS, *parity_claims(base, rest))
+
+
+def _examine(service: "ServiceClient", model: str, claims: tuple[Claim, ...], *, quiet: bool) -> Iterator[Finding]:
+    for claim in claims:
         found = _measure(service, model, claim)
         if not quiet:
             click.echo(f"  {_MARKS[found.holds]:<7} {claim.name}", err=True)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tinker import Datum, ServiceClient, TrainingClient
 
 RATE = 1e-3
+BETAS, EPSILON = (0.9, 0.95), 1e-12
+"""The SDK's defaults, sent with every step."""
 _LARGEST = 200
 """Token ids stay below this: no vocabulary is smaller."""
 
@@ -58,17 +60,21 @@ class Run:
         self.client = client
 
     @classmethod
-    def start(cls, service: "ServiceClient", model: str, *, rank: int = 8, seed: int = 11) -> "Run":
-        return cls(service.create_lora_training_client(model, rank=rank, seed=seed).result())
+    def start(cls, service: "ServiceClient", model: str, *, rank: int = 8, seed: int = 11, **flags: bool) -> "Run":
+        """`flags`: train_attn, train_mlp, train_unembed."""
+        return cls(service.create_lora_training_client(model, rank=rank, seed=seed, **flags).result())  # pyright: ignore[reportArgumentType]
 
     def learn(self, data: "list[Datum]", loss: str = "cross_entropy", config: dict[str, float] | None = None) -> float:
         """forward_backward; returns `loss:sum`."""
         return self.client.forward_backward(data, loss, config).result().metrics["loss:sum"]  # pyright: ignore[reportArgumentType]
 
-    def step(self, rate: float = RATE, clip: float = 0.0) -> None:
+    def step(self, rate: float = RATE, clip: float = 0.0, decay: float = 0.0) -> dict[str, float]:
+        """The server's own figures of the step, as far as it gives any."""
         from tinker import AdamParams
 
-        self.client.optim_step(AdamParams(learning_rate=rate, grad_clip_norm=clip)).result()
+        (beta1, beta2), given = BETAS, {"learning_rate": rate, "grad_clip_norm": clip, "weight_decay": decay}
+        stepped = self.client.optim_step(AdamParams(beta1=beta1, beta2=beta2, eps=EPSILON, **given)).result()
+        return dict(stepped.metrics or {})
 
     def train(self, seeds: Iterable[int]) -> list[float]:
         """A step on each batch; the losses."""
