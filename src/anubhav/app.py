@@ -151,6 +151,8 @@ async def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            # Longer than clients keep an idle connection, or one is closed just as it is used again.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
     )

@@ -13,7 +13,7 @@ from anubhav.store import runs
 from anubhav.training.promises import Created, Loaded, Saved, Stepped
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId, RunId
-from anubhav.types.operations import Compute, Create, Load, Operation, Step
+from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
 from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResult
 
 WORDS = (3, 7, 11, 5)
@@ -108,6 +108,20 @@ async def test_a_number_used_again_for_something_else_is_a_mismatch(workshop: Wo
         await workshop.submit(run, 1, learn(WORDS, backward=False))
     with pytest.raises(Mismatch):
         await workshop.submit(run, 0, Create(MODEL, replace(SPEC, rank=5)))
+
+
+async def test_a_sampler_save_sent_again_may_name_another_sampler(workshop: Workshop) -> None:
+    """As the SDK does; a save that opens a sampler is still not one that opens none."""
+    run = await workshop.new_run()
+    first, second = (f"{run.partition(':train:')[0]}:sample:{number}" for number in range(2))
+    snapshot = Save("sampler_weights", "eval", sampler=first)
+    promise = await workshop.submit(run, 1, snapshot)
+    assert await workshop.submit(run, 1, replace(snapshot, sampler=second)) == promise
+    with pytest.raises(Mismatch):
+        await workshop.submit(run, 1, replace(snapshot, sampler=None))
+    saved = await workshop.wait(promise)
+    assert isinstance(saved, Saved)
+    assert saved.sampler == first
 
 
 async def test_a_session_is_made_once_per_idempotency_key(workshop: Workshop) -> None:
