@@ -15,17 +15,18 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
 from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
-from anubhav.flows.links import Links
+from anubhav.flows.links import Links, kept_secret
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -83,6 +84,19 @@ def pull_model(name: str, models_dir: Path, report: Report) -> Model:
     return Library(models_dir).pull(name, convert, report)
 
 
+def export_adapter(adapter: Path, base: Model, to: Path, *, form: Literal["merged", "gguf"]) -> None:
+    """Write the PEFT folder `adapter` into the folder `to`: merged into its base, or as llama.cpp's adapter.gguf."""
+    if form == "gguf":
+        from anubhav.backends.torch.gguf_adapter import write_gguf_adapter
+
+        write_gguf_adapter(adapter, base.folder, to / "adapter.gguf")
+    else:
+        from anubhav.backends.torch.merging import write_merged
+
+        write_merged(adapter, base.folder, to)
+        write_manifest(to, f"{base.source}, with an adapter merged in", base.licence)
+
+
 def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], None]) -> None:
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
     with closing(_bind(settings)) as listener:
@@ -108,7 +122,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.laps.stop)
         await house.laps.recover()
         await house.desk.recover()
-        yield house, Keyring(database)
+        yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
 
 
 def _join(

@@ -33,6 +33,10 @@ class Trainer(Protocol):
         """Make `adapter` what lies in `source`, its gradient empty, with the saved optimizer or a fresh one."""
         ...
 
+    async def blend(self, adapter: AdapterId, parts: Sequence[tuple[Path, float]]) -> None:
+        """Make `adapter` the exact sum of what saved adapters add, each times its number. Its rank is their sum."""
+        ...
+
     async def drop(self, adapter: AdapterId) -> None:
         """Forget it. Unknown adapters are no error."""
         ...

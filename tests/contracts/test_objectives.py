@@ -6,11 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fillers import made
+from fillers import Filler, made
 
+from anubhav.backends.fake.trainer import FakeTrainer
 from anubhav.errors import BadInput
 from anubhav.ports import Trainer
 from anubhav.types.arrays import floats, ints
+from anubhav.types.graphs import GraphInput, GraphNode, LossGraph
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResult
 
@@ -135,6 +137,40 @@ async def test_several_targets_to_a_position_add_up(trainer: Trainer) -> None:
         find = value or (lambda lp, a: 0.025 * (lp + 3) ** 2 - lp * a)
         wanted = sum(find(lp, a) for lp, a in zip(lps, (1.0, -1.0, 0.5, 2.0), strict=True))
         assert result.metrics["loss:sum"] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+SQUARES = LossGraph(
+    "squares",
+    (GraphInput("logprobs", 1),),
+    (
+        GraphNode("placeholder", "x", "logprobs", (), {}),
+        GraphNode("call_method", "y", "square", ({"ref": "x"},), {}),
+        GraphNode("call_method", "z", "sum", ({"ref": "y"},), {}),
+        GraphNode("output", "output", "output", ({"tuple": [{"ref": "z"}, {"dict": {}}]},), {}),
+    ),
+)
+
+
+@pytest.mark.parametrize(("loss", "graph"), [("custom", None), ("cross_entropy", SQUARES)])
+async def test_a_graph_and_the_loss_custom_belong_together(
+    trainer: Trainer, loss: str, graph: LossGraph | None
+) -> None:
+    (result,) = await trainer.run([Pass(ADA, (datum(),), loss, graph=graph)])
+    assert isinstance(result.failure, BadInput)
+
+
+async def test_a_clients_own_loss_is_computed_or_refused(trainer: Trainer, filler: Filler) -> None:
+    own = await read(trainer)
+    (result,) = await trainer.run([Pass(ADA, (datum(),), "custom", graph=SQUARES)])
+    if isinstance(filler.trainer, FakeTrainer):
+        assert isinstance(result.failure, BadInput)
+        assert (await trainer.step(ADA, OptimParams()))["grad_norm"] == 0
+        return
+    assert result.metrics["loss:sum"] == pytest.approx(sum(lp * lp for lp in own), rel=1e-4)
+    await go(trainer, Pass(BOB, (datum(weights=[-2 * lp for lp in own]),), "cross_entropy"))
+    norms = [(await trainer.step(adapter, OptimParams(learning_rate=0.02)))["grad_norm"] for adapter in (ADA, BOB)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert await read(trainer) == pytest.approx(await read(trainer, BOB), abs=1e-3)
 
 
 @pytest.mark.parametrize("config", [{"clip_low_threshold": "0.8"}, {"anything": "text"}, {"clip_high_threshold": 0.1}])

@@ -225,6 +225,28 @@ async def test_a_gradient_that_is_not_finite_is_refused_and_dropped(trainer: Tra
     assert (await trainer.step(ADA, STEP))["grad_norm"] == 0
 
 
+async def test_a_blend_adds_what_its_parts_add(trainer: Trainer, tmp_path: Path) -> None:
+    fresh = await read(trainer)
+    await go(trainer, learning())
+    await trainer.step(ADA, STEP)
+    await trainer.create(BOB, LoraSpec(rank=4, seed=5, train_mlp=False))
+    await go(trainer, learning(datum(OTHERS), adapter=BOB))
+    await trainer.step(BOB, STEP)
+    one, two = made(tmp_path / "one"), made(tmp_path / "two")
+    await trainer.save(ADA, one, optimizer=False)
+    await trainer.save(BOB, two, optimizer=False)
+    learnt, other = await read(trainer), await read(trainer, BOB, OTHERS)
+    for parts, tokens, expected in [
+        ([(one, 1.0), (two, 0.0)], WORDS, learnt),
+        ([(two, 1.0)], OTHERS, other),
+        ([(one, 0.5), (one, 0.5)], WORDS, learnt),
+        ([(one, 1.0), (one, -1.0)], WORDS, fresh),
+    ]:
+        await trainer.blend(AdapterId("sum"), parts)
+        assert await read(trainer, AdapterId("sum"), tokens) == pytest.approx(expected, abs=1e-4)
+    assert max(abs(a - b) for a, b in zip(learnt, fresh, strict=True)) > 1e-3
+
+
 async def test_dropped_is_unknown(trainer: Trainer) -> None:
     await trainer.drop(ADA)
     await trainer.drop(ADA)

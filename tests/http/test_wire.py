@@ -17,6 +17,7 @@ from anubhav.errors import BadInput, TooLarge
 from anubhav.http.tinker import legacy, proto, tensors
 from anubhav.http.tinker import wire_pb2 as wire
 from anubhav.types.arrays import floats, ints
+from anubhav.types.provenance import Span
 from anubhav.types.training import PassResult
 
 
@@ -78,9 +79,11 @@ def provenance(tokens: int, rows: int) -> bytes:
     return encode([replace(whole, model_input_spans=spans[0], loss_fn_input_spans=spans[1])])
 
 
-def test_provenance_must_tile_and_is_not_kept() -> None:
-    read = proto.read_forward_backward(provenance(3, 3)).work.data[0]
-    assert read.inputs.keys() == {"target_tokens", "logprobs", "advantages"}
+def test_provenance_must_tile() -> None:
+    read = proto.read_forward_backward(provenance(3, 3))
+    assert read.origins == ((Span("s", 0, 1, sampled=False), Span("t", 0, 2, sampled=True)),)
+    assert read.work.data[0].inputs.keys() == {"target_tokens", "logprobs", "advantages"}
+    assert proto.read_forward_backward(encode([datum([5], target_tokens=[1])])).origins == ((),)
     for tokens, rows in ((2, 3), (3, 4)):
         with pytest.raises(BadInput, match="cover"):
             proto.read_forward_backward(provenance(tokens, rows))

@@ -2,6 +2,7 @@
 
 import click
 
+from anubhav.cli.adapters import export, import_adapter
 from anubhav.cli.demo import demo
 from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, lap, releases, rollback, status, feedback, models, key, verify):
+for command in (serve, demo, lap, releases, rollback, status, feedback, models, key, export, import_adapter, verify):
     main.add_command(command)

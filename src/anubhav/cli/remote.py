@@ -1,14 +1,19 @@
 """A running server, as the commands that need one see it: JSON in, JSON out, every failure a typed error."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
 import click
 
 from anubhav.cli.failures import ServerRefused, Unreachable
 from anubhav.settings import DEFAULT_URL, default_data_dir, find_key
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class Remote:
@@ -30,22 +35,51 @@ class Remote:
     def post(self, path: str, body: Any) -> Any:
         return self._call("POST", path, json=body)
 
+    def upload(self, path: str, file: BinaryIO, **fields: str) -> Any:
+        """Send a file as a form does, with fields beside it."""
+        return self._call("POST", path, files={"file": ("adapter.tar.gz", file, "application/gzip")}, data=fields)
+
+    def download(self, path: str, to: BinaryIO) -> None:
+        """Write into a file what the server redirects to, which must be an address of its own."""
+        with self._reached():
+            redirect = self._client.get(path)
+            place = redirect.headers.get("location", "")
+            if not redirect.is_redirect:
+                raise _refusal(redirect.status_code, _json(redirect), path)
+            if urlsplit(place)[:2] != urlsplit(self.url)[:2]:
+                raise ServerRefused("The server wants this fetched from elsewhere", hint="Ask it by its own address.")
+            with self._client.stream("GET", place) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response.status_code, _json(response), path)
+                for part in response.iter_bytes():
+                    to.write(part)
+
     def _call(self, method: str, path: str, **content: Any) -> Any:
         """Raises Unreachable when nobody answers, ServerRefused with the server's own words."""
-        try:
+        with self._reached():
             response = self._client.request(method, path, **content)
+        answer = _json(response)
+        if response.is_success:
+            return answer
+        raise _refusal(response.status_code, answer, path)
+
+    @contextmanager
+    def _reached(self) -> Generator[None]:
+        try:
+            yield
         except self._refusals as problem:
             raise Unreachable(
                 f"No Anubhav server answers at {self.url} ({type(problem).__name__})",
                 hint="Start one with: anubhav serve    or name another with --url or ANUBHAV_BASE_URL.",
             ) from problem
-        try:
-            answer: Any = response.json()
-        except ValueError:
-            answer = None
-        if response.is_success:
-            return answer
-        raise _refusal(response.status_code, answer, path)
+
+
+def _json(response: "httpx2.Response") -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def _refusal(status: int, answer: Any, path: str) -> ServerRefused:

@@ -15,7 +15,11 @@ _OWN_PREFIXES = ("/oai", "/anthropic")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """The Host names of a server that only this machine reaches."""
 MEGABYTE = 1 << 20
-_LIMITS = {"/api/v1/forward_backward": 64 * MEGABYTE, "/api/v1/forward": 64 * MEGABYTE}
+_LIMITS = {
+    "/api/v1/forward_backward": 64 * MEGABYTE,
+    "/api/v1/forward": 64 * MEGABYTE,
+    "/api/v1/checkpoints/upload": 256 * MEGABYTE,
+}
 _LIMIT = 32 * MEGABYTE
 
 

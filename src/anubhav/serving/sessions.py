@@ -16,6 +16,7 @@ from anubhav.errors import AnubhavError, Broken, Busy, Gone, Mismatch, NotFound
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.asks import Ask, Sample, SampleOutcome, read_ask
 from anubhav.serving.feeds import Feeds, Ready, Target, lost
+from anubhav.serving.recall import Recalled, recall_all
 from anubhav.serving.streams import speak
 from anubhav.serving.voices import Voice, Voices
 from anubhav.store import samplers, sequences
@@ -128,6 +129,10 @@ class SamplingSessions:
         if isinstance(problem, AnubhavError):
             return problem
         raise Broken("Sampling failed", hint="The log says why.") from problem
+
+    async def recall(self, tenant: str, wanted: Iterable[str]) -> Mapping[str, Recalled]:
+        """What these sequences were drawn with, by id, as far as they were recorded and are the tenant's."""
+        return await recall_all(self._database, tenant, wanted)
 
     async def cancel(self, tenant: str, promise: str) -> None:
         """Frees its slots. Unknown promises are no error."""

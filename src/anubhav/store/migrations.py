@@ -95,7 +95,12 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_tenant ON audit (tenant, created_at);
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY)
+_LOSSES = """
+CREATE TABLE losses (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, tenant TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL);
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

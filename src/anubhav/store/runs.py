@@ -29,7 +29,7 @@ class RunRow:
     used_at: float
     ended: bool = False
     source: str | None = None
-    """Of a run that only holds a copy: the path it was copied from."""
+    """Of a run that only holds a copy, an import or a blend: the path it was copied from, or which of the two it is."""
 
 
 @dataclass(frozen=True, slots=True)

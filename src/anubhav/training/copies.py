@@ -1,15 +1,24 @@
-"""Copies of checkpoints: a run of their own that holds one checkpoint, shares its files and cannot be trained."""
+"""Checkpoints that their run has not trained: copies, which share the files of their source, and what was made of
+adapters from elsewhere. Each has a run of its own, which holds nothing else and cannot be trained.
+"""
 
+import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from anubhav.errors import BadInput, Gone, NotFound
+from anubhav.ports import Trainer
 from anubhav.store import checkpoints as shelf
 from anubhav.store import runs
-from anubhav.store.database import Connection
+from anubhav.store.database import Connection, Database
 from anubhav.store.runs import RunRow
-from anubhav.types.checkpoints import TinkerPath
-from anubhav.types.ids import RunId
+from anubhav.training.checkpoints import Checkpoints, adapter_id
+from anubhav.types.checkpoints import Checkpoint, TinkerPath
+from anubhav.types.ids import AdapterId, RunId
+from anubhav.types.training import LoraSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +73,71 @@ def _session(connection: Connection, wanted: Copy, spare: str) -> str:
     if found.finished is not None:
         raise Gone(f"The session {session} was finished", hint="Create another session.")
     return session
+
+
+@dataclass(frozen=True, slots=True)
+class Foundling:
+    tenant: str
+    base_model: str
+    path: TinkerPath
+    """In a run, and a session, that do not exist yet."""
+    origin: str
+    """Where it comes from, in a word; its session has it as a tag."""
+    key: str | None = None
+    """An idempotency key, to be found by later."""
+
+
+async def hold(
+    database: Database,
+    checkpoints: Checkpoints,
+    trainer: Trainer,
+    found: Foundling,
+    bring: Callable[[AdapterId], Awaitable[None]],
+    also: Callable[[Connection], None] = lambda connection: None,
+) -> None:
+    """Keep as a checkpoint what `bring` makes of a new adapter of the trainer; `also` joins the transaction."""
+    run = found.path.run
+    adapter = AdapterId(run)
+
+    async def fill(to: Path) -> None:
+        await bring(adapter)
+        await trainer.save(adapter, to, optimizer=False)
+
+    try:
+        folder, manifest, size = await checkpoints.write("checkpoints", fill)
+    finally:
+        await trainer.drop(adapter)
+    spec, now = read_spec(checkpoints.path_of(folder)), time.time()
+    row = RunRow(run, run.rpartition(":train:")[0], found.tenant, found.base_model, spec, {}, now, now)
+    kept = Checkpoint(
+        found.path,
+        found.tenant,
+        found.base_model,
+        spec,
+        adapter_id(manifest),
+        folder,
+        has_optimizer=False,
+        size_bytes=size,
+        created_at=now,
+    )
+
+    def record(connection: Connection) -> None:
+        runs.add_session(connection, row.session, found.tenant, ([found.origin], {}, ""), None)
+        runs.add_run(connection, replace(row, source=found.origin), copied_as=found.key)
+        shelf.add(connection, kept, manifest)
+        also(connection)
+
+    await database.run(record)
+
+
+def read_spec(folder: Path) -> LoraSpec:
+    """The shape of an adapter that a trainer has saved."""
+    raw: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    modules = set(raw["target_modules"])
+    return LoraSpec(
+        rank=int(raw["r"]),
+        alpha=float(raw["lora_alpha"]),
+        train_attn="q_proj" in modules,
+        train_mlp="gate_proj" in modules,
+        train_unembed="lm_head" in modules,
+    )

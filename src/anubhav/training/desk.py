@@ -19,9 +19,12 @@ from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow, SessionRow
 from anubhav.training.accounts import Accounts
 from anubhav.training.bench import Bench, name_taken
+from anubhav.training.blends import Blends
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.copies import Copy, copy
 from anubhav.training.export import check_recipients
+from anubhav.training.graphs import CustomLosses
+from anubhav.training.imports import Imports
 from anubhav.training.journal import rename_adapter, write_operation
 from anubhav.training.limits import Limits, check
 from anubhav.training.promises import Promises, write_outcome
@@ -64,7 +67,10 @@ class Desk:
         """`trainers` by base model; `folder` is the data folder."""
         self.promises = Promises(database)
         self.checkpoints = Checkpoints(database, folder)
+        self.imports = Imports(database, trainers, self.checkpoints, limits)
+        self.blends = Blends(database, trainers, self.checkpoints, limits)
         self.sessions = Sessions(database)
+        self.losses = CustomLosses(database)
         self.accounts = Accounts(database, self.checkpoints)
         self._database, self._trainers, self._limits, self._pace = database, trainers, limits, pace
         self._turnstiles: dict[RunId, Turnstile] = {}
@@ -151,7 +157,7 @@ class Desk:
         row = await self._row(tenant, run)
         first = await self._database.run(lambda c: runs.find_op(c, run, 0))
         if first is None:
-            raise BadInput(f"{run} only holds a copy", hint="Delete its checkpoint instead.")
+            raise BadInput(f"{run} only holds a checkpoint", hint="Delete its checkpoint instead.")
         if not row.ended:
             await self.end(tenant, run)
         return first.promise
@@ -197,7 +203,10 @@ class Desk:
 
     async def _check(self, tenant: str, row: RunRow, seq: int, operation: Operation) -> None:
         if row.source is not None:
-            raise BadInput(f"The run {row.id} only holds a copy", hint="Open another run from its checkpoint.")
+            raise BadInput(
+                f"The run {row.id} only holds a copy, an import or a blend",
+                hint="Open another run from its checkpoint.",
+            )
         if row.ended:
             raise Gone(f"The run {row.id} was ended", hint="Open another run from its last checkpoint.")
         if seq > 0 and isinstance(operation, Create):

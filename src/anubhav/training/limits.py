@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anubhav.errors import BadInput, TooLarge
+from anubhav.training.graphs import check_fit
 from anubhav.types.arrays import Array
 from anubhav.types.checkpoints import checked_name
 from anubhav.types.losses import CLIP_HINT, LOSSES, LossInfo, options_of
@@ -90,9 +91,13 @@ def _check_pass(work: Pass, model: Model, limits: Limits) -> None:
         raise TooLarge(
             f"{len(work.data)} data are more than {limits.max_data} in one pass", hint="Send several passes."
         )
+    if (LOSSES[work.loss].level == "graph") != (work.graph is not None):
+        raise BadInput(f"The loss {work.loss} and the pass's graph do not fit", hint="A graph is the loss custom.")
     for number, datum in enumerate(work.data):
         _check_datum(number, datum, model)
         _check_inputs(number, datum, LOSSES[work.loss], options)
+        if work.graph:
+            check_fit(number, datum, work.graph)
 
 
 def _check_datum(number: int, datum: Datum, model: Model) -> None:

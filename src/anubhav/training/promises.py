@@ -36,8 +36,15 @@ class Stepped:
     metrics: dict[str, float]
 
 
-Outcome = PassResult | Created | Loaded | Saved | Stepped | AnubhavError
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (Created, Loaded, Saved, Stepped)}
+@dataclass(frozen=True, slots=True)
+class Blended:
+    path: str
+    sources: tuple[str, ...]
+    shares: tuple[float, ...]
+
+
+Outcome = PassResult | Created | Loaded | Saved | Stepped | Blended | AnubhavError
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (Created, Loaded, Saved, Stepped, Blended)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from anubhav.errors import BadInput
 
-Level = Literal["token", "datum"]
+Level = Literal["token", "datum", "graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class LossInfo:
     per_token: tuple[str, ...] = ()
     """Options that a datum may also bring as an input, position by position; there it replaces the option."""
     level: Level = "token"
-    """`datum`: a position's value depends on its whole datum, and targets are one to a position."""
+    """`datum`: a position's value depends on its whole datum, and targets are one to a position. `graph`: a client's
+    own loss, which the pass brings with it; its graph says what a datum must bring."""
 
 
 _CLIPS = ("clip_low_threshold", "clip_high_threshold")
@@ -41,6 +42,7 @@ LOSSES: Mapping[str, LossInfo] = {
     # The clip range of the GSPO paper, section 5.1; Tinker publishes none.
     "gspo": LossInfo((*_POLICY, "sequence_ratio_mask"), _clipped(1 - 3e-4, 1 + 4e-4), _CLIPS, "datum"),
     "stable_reinforce": LossInfo(_POLICY, {"kl_coeff": 0.0}),
+    "custom": LossInfo((), level="graph"),
 }
 _NEVER_NEGATIVE = ("beta", "kl_coeff")
 

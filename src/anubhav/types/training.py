@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from anubhav.errors import AnubhavError
 from anubhav.types.arrays import Array
+from anubhav.types.graphs import LossGraph
 from anubhav.types.ids import AdapterId
 
 
@@ -43,6 +44,8 @@ class Pass:
     config: Mapping[str, float | str] = field(default_factory=dict[str, float | str])
     """The loss's options, `types.losses` says which."""
     backward: bool = True
+    graph: LossGraph | None = None
+    """What to compute when the loss is `custom`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ CLIPS = {"clip_low_threshold": 0.7, "clip_high_threshold": 1.5}
 CASES = [
     ("cross_entropy", 1, {}),
     ("cross_entropy", 3, {}),
+    ("cross_entropy", 20, {}),
     ("importance_sampling", 1, {}),
     ("importance_sampling", 2, {}),
     ("ppo", 1, CLIPS),

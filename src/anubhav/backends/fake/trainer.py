@@ -77,6 +77,23 @@ class FakeTrainer:
             pupil.moments = Moments(**tables, steps=steps, family=family)
         self._pupils[adapter] = pupil
 
+    async def blend(self, adapter: AdapterId, parts: Sequence[tuple[Path, float]]) -> None:
+        specs = [read_spec(folder) for folder, _ in parts]
+        together = Pupil(
+            LoraSpec(
+                rank=sum(spec.rank for spec in specs),
+                train_attn=any(spec.train_attn for spec in specs),
+                train_mlp=any(spec.train_mlp for spec in specs),
+                train_unembed=any(spec.train_unembed for spec in specs),
+            )
+        )
+        for (folder, share), spec in zip(parts, specs, strict=True):
+            for context, row in read_tables(folder / WEIGHTS)[0]["rows"].items():
+                into = together.rows.setdefault(context, {})
+                for token, value in row.items():
+                    into[token] = into.get(token, 0.0) + share * value * spec.alpha / together.spec.alpha
+        self._pupils[adapter] = together
+
     async def drop(self, adapter: AdapterId) -> None:
         self._pupils.pop(adapter, None)
 
@@ -89,6 +106,8 @@ class FakeTrainer:
         try:
             pupil = self._pupil(work.adapter)
             options = options_of(work.loss, work.config)
+            if work.loss not in COMPUTE or work.graph:
+                raise BadInput(f"The fake model does not compute the loss {work.loss}", hint="Serve a real model.")
             pulls: list[Pull] = []
             outputs: list[Array] = []
             total = 0.0

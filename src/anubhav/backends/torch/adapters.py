@@ -75,9 +75,14 @@ def fresh_adapter(config: ModelConfig, spec: LoraSpec, device: torch.device) -> 
     pairs: dict[Site, Pair] = {}
     for site in sites(config, spec):
         inputs, outputs = widths(config, site[1])
-        a_RI = torch.empty(spec.rank * len(outputs), inputs).uniform_(-1, 1, generator=generator) / math.sqrt(inputs)
+        a_RI = fresh_a(spec.rank * len(outputs), inputs, generator)
         pairs[site] = fuse(spec.rank, a_RI, [torch.zeros(width, spec.rank) for width in outputs], device)
     return Adapter(spec, pairs)
+
+
+def fresh_a(rank: int, inputs: int, generator: torch.Generator) -> Tensor:
+    """A ~ U(±1/√inputs), whatever the rank."""
+    return torch.empty(rank, inputs).uniform_(-1, 1, generator=generator) / math.sqrt(inputs)
 
 
 def fuse(rank: int, a_RI: Tensor, parts: list[Tensor], device: torch.device) -> Pair:

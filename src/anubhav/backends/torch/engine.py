@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 from anubhav.backends.torch.adapters import Adapter
+from anubhav.backends.torch.blending import blend
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
 from anubhav.backends.torch.sampling import Sampling, Voice
@@ -151,6 +152,14 @@ class TorchTrainer:
             self._engine.training.adopt(adapter, found, moments if optimizer else None)
 
         await self._engine.call(read)
+
+    async def blend(self, adapter: AdapterId, parts: Sequence[tuple[Path, float]]) -> None:
+        def join() -> None:
+            model = self._engine.model
+            read = [(read_adapter(model.config, folder, model.device)[0], share) for folder, share in parts]
+            self._engine.training.adopt(adapter, blend(model.config, read, model.device), None)
+
+        await self._engine.call(join)
 
     async def drop(self, adapter: AdapterId) -> None:
         await self._engine.call(lambda: self._engine.training.drop(adapter))

@@ -86,10 +86,13 @@ def _lora(model: Model, adapter: Adapter | None) -> tuple[Pair | None, float]:
 
 def _chunks(rows_P: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """(rows of the chunk, pairs of the chunk, each pair's place within the chunk)."""
-    for rows_C in rows_P.unique().split(_CHUNK):
-        place_P = torch.searchsorted(rows_C, rows_P).clamp_(max=len(rows_C) - 1)
-        pairs = (rows_C[place_P] == rows_P).nonzero()[:, 0]
-        yield rows_C, pairs, place_P[pairs]
+    rows_U, place_P, count_U = rows_P.unique(return_inverse=True, return_counts=True)
+    # Sorted once, and stably: searching every pair in every chunk would cost the square of a long sequence.
+    pairs_P = place_P.argsort(stable=True)
+    ends = [0, *count_U.cumsum(0)[_CHUNK - 1 :: _CHUNK].tolist(), len(rows_P)]
+    for start, rows_C in enumerate(rows_U.split(_CHUNK)):
+        pairs = pairs_P[ends[start] : ends[start + 1]]
+        yield rows_C, pairs, place_P[pairs] - start * _CHUNK
 
 
 def _logits(model: Model, pair: Pair | None, scale: float, hidden_CE: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,31 +1,43 @@
 """Adapters on disk, in PEFT's format, so that PEFT, vLLM and llama.cpp's converters read them as their own.
 
 Beside PEFT's two files an optimizer.safetensors holds the optimizer's moments under the same names. Only safetensors
-is ever read or written.
+is ever read or written. An adapter that PEFT trained elsewhere is read too and brought to our form: alpha 32, one rank,
+whole groups of modules, with the same effect. docs/lora.md has the conventions.
 """
 
-import json
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from anubhav.backends.torch.adapters import GROUPS, Adapter, Pair, Site, fuse, sites, split, widths
+from anubhav.backends.torch.adapters import GROUPS, Adapter, Pair, Site, fresh_a, fuse, sites, split, widths
 from anubhav.backends.torch.config import ModelConfig
 from anubhav.backends.torch.optimizer import Moments
+from anubhav.backends.torch.peft_config import Scaling, read_scaling, write_config
 from anubhav.backends.torch.tensor_file import write_tensors
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
-WEIGHTS, CONFIG, OPTIMIZER = "adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"
+WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
+_NAME = re.compile(
+    r"base_model\.model\.(?:model\.layers\.(\d{1,4})\.((?:self_attn|mlp)\.\w+)|(lm_head|model\.unembed_tokens))"
+    r"\.lora_([AB])\.weight"
+)
+"""PEFT's names of the factors; model.unembed_tokens is what Tinker's own exports call the unembedding."""
+_ROOT = "base_model.model."
+_GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+_REPEAT = "Save it again with PEFT's save_pretrained, safe_serialization on."
 
 
 def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: Moments | None) -> None:
     """Write the adapter, and the optimizer when `moments` are given, into an existing folder."""
     _write(folder / WEIGHTS, dict(named_tensors(config, adapter, adapter.parameters())), {"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(_peft_config(adapter.spec), indent=2))
+    write_config(adapter.spec, folder)
     if moments:
         tensors = {
             f"{kind}.{name}": value
@@ -37,11 +49,21 @@ def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: 
 
 
 def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tuple[Adapter, Moments | None]:
-    """Raises BadInput, naming the tensor, when the files do not fit the base model."""
-    spec = read_spec(folder)
-    with safe_open(folder / WEIGHTS, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
-    adapter = Adapter(spec, dict(_assemble(config, spec, tensors, "", device)))
+    """Raises BadInput, naming the tensor or the option, when the files do not fit the base model or our form.
+
+    Of a group of which only some modules (or some of the rank) are there, the rest gets a fresh A and a zero B: it adds
+    nothing now, and learns with the others later.
+    """
+    scaling = read_scaling(folder)
+    factors = _read_factors(config, folder)
+    groups = {_GROUP_OF[module] for _, module in factors}
+    spec = LoraSpec(
+        rank=max(len(found.a_RI) for found in factors.values()),
+        train_attn=bool(groups & {"qkv", "o"}),
+        train_mlp=bool(groups & {"gate_up", "down"}),
+        train_unembed="head" in groups,
+    )
+    adapter = Adapter(spec, dict(_join(config, spec, factors, scaling, device)))
     if not (folder / OPTIMIZER).exists():
         return adapter, None
     with safe_open(folder / OPTIMIZER, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
@@ -58,36 +80,87 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     return adapter, Moments(*found, steps=int(facts["steps"]), family=family)
 
 
-def read_spec(folder: Path) -> LoraSpec:
-    """The shape of an adapter from its adapter_config.json."""
-    raw = json.loads((folder / CONFIG).read_text())
-    modules = set(raw["target_modules"])
-    return LoraSpec(
-        rank=int(raw["r"]),
-        alpha=float(raw["lora_alpha"]),
-        train_attn="q_proj" in modules,
-        train_mlp="gate_proj" in modules,
-        train_unembed="lm_head" in modules,
-    )
+@dataclass(frozen=True, slots=True)
+class _Factors:
+    a_RI: Tensor
+    b_OR: Tensor
 
 
-def _peft_config(spec: LoraSpec) -> dict[str, object]:
-    groups = (("qkv", "o") if spec.train_attn else ()) + (("gate_up", "down") if spec.train_mlp else ())
-    groups += ("head",) if spec.train_unembed else ()
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "r": spec.rank,
-        "lora_alpha": spec.alpha,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": [module.split(".")[-1] for group in groups for module in GROUPS[group]],
-    }
+def _read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], _Factors]:
+    """The pairs of a file by layer and module, each of the right shape."""
+    halves: dict[tuple[int, str], dict[str, Tensor]] = {}
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                layer, module, half = _place(config, name)
+                tensor: Tensor = file.get_tensor(name)
+                if tensor.dtype not in _FLOATS or tensor.dim() != 2:
+                    raise BadInput(f"{name} is no matrix of 16- or 32-bit floats", hint=_REPEAT)
+                if half in halves.setdefault((layer, module), {}):
+                    raise BadInput(f"{name[:200]} is there under two names", hint=_REPEAT)
+                halves[layer, module][half] = tensor.float()
+    except (OSError, SafetensorError) as problem:
+        raise BadInput(f"The adapter has no readable {WEIGHTS}", hint=_REPEAT) from problem
+    if not halves:
+        raise BadInput("The adapter has no LoRA factors", hint=_REPEAT)
+    return {place: _fit(config, place, found) for place, found in halves.items()}
+
+
+def _place(config: ModelConfig, name: str) -> tuple[int, str, str]:
+    """Layer, module, and A or B."""
+    found = _NAME.fullmatch(name)
+    layer, module, head, half = found.groups() if found else ("", "", None, "")
+    if head:
+        return config.layers, "lm_head", half
+    if module not in _GROUP_OF or int(layer) >= config.layers:
+        raise BadInput(
+            f"The adapter holds {name[:200]}, which is no LoRA factor of a linear layer of this model",
+            hint=f"Train the linear layers alone ({', '.join(_GROUP_OF)}); PEFT's save_pretrained leaves whole "
+            "embeddings out with save_embedding_layers=False.",
+        )
+    return int(layer), module, half
+
+
+def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor]) -> _Factors:
+    layer, module = place
+    group = _GROUP_OF[module]
+    inputs, outputs = widths(config, group)
+    width = outputs[GROUPS[group].index(module)]
+    name = _prefix(config, (layer, group), module)
+    if any(0 in tensor.shape for tensor in found.values()):
+        raise BadInput(f"The adapter has an empty factor at {name}", hint=_REPEAT)
+    rank = next(iter(found.values())).shape[0 if "A" in found else 1]
+    tensors = {f"{name}.lora_{half}.weight": tensor for half, tensor in found.items()}
+    a_RI = _take(tensors, f"{name}.lora_A.weight", (rank, inputs))
+    return _Factors(a_RI, _take(tensors, f"{name}.lora_B.weight", (width, rank)))
+
+
+def _join(
+    config: ModelConfig,
+    spec: LoraSpec,
+    factors: Mapping[tuple[int, str], _Factors],
+    scaling: Scaling,
+    device: torch.device,
+) -> Iterator[tuple[Site, Pair]]:
+    generator = torch.Generator().manual_seed(spec.seed)
+    for site in sites(config, spec):
+        inputs, outputs = widths(config, site[1])
+        a_parts: list[Tensor] = []
+        b_parts: list[Tensor] = []
+        for module, width in zip(GROUPS[site[1]], outputs, strict=True):
+            found = factors.get((site[0], module), _Factors(torch.empty(0, inputs), torch.empty(width, 0)))
+            rank = len(found.a_RI)
+            fold = scaling.fold(_prefix(config, site, module).removeprefix(_ROOT), rank, spec.rank) if rank else 1.0
+            lack = spec.rank - rank
+            a_parts += [found.a_RI, *([fresh_a(lack, inputs, generator)] if lack else [])]
+            b_OR = found.b_OR if fold == 1.0 else found.b_OR * fold
+            b_parts.append(torch.cat([b_OR, torch.zeros(width, lack)], 1) if lack else b_OR)
+        yield site, fuse(spec.rank, torch.cat(a_parts), b_parts, device)
 
 
 def _prefix(config: ModelConfig, site: Site, module: str) -> str:
     inner = module if site[0] == config.layers else f"model.layers.{site[0]}.{module}"
-    return f"base_model.model.{inner}"
+    return f"{_ROOT}{inner}"
 
 
 def named_tensors(config: ModelConfig, adapter: Adapter, tensors: list[Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anubhav.backends.torch import adamw, dimuon
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
+from anubhav.backends.torch.graphs import CustomLoss
 from anubhav.backends.torch.head import Pull, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import COMPUTE
@@ -102,14 +103,17 @@ class Training:
         logprobs: dict[int, Array] = {}
         gradient = Gradient()
         loss = 0.0
+        custom = CustomLoss(work.graph, work.data) if work.graph else None
+        if (work.loss in COMPUTE) == (custom is not None):
+            raise BadInput(f"The loss {work.loss} and the pass's graph do not fit", hint="A graph is the loss custom.")
         packs = pack([datum.tokens for datum in work.data], self._budget, self._model.device)
         for one in packs:
             scored = _score(one, work, options, self._model.device)
             if work.backward:
-                logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work)
+                logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work, custom)
                 gradient.add(found)
             else:
-                logprobs_P, lost = self._look(one, scored, pupil.adapter, work)
+                logprobs_P, lost = self._look(one, scored, pupil.adapter, work, custom)
             loss += lost
             _hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
             yield
@@ -120,16 +124,23 @@ class Training:
             "loss:sum": loss,
             "tokens:sum": float(sum(len(d.tokens) for d in work.data)),
             "packed:sum": float(packed),
+            **(custom.metrics() if custom else {}),
         }
         return PassResult(tuple(logprobs[number] for number in range(len(work.data))), metrics)
 
     @torch.no_grad()
-    def _look(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float]:
+    def _look(
+        self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
+    ) -> tuple[Tensor, float]:
         """(log-probabilities, loss) of a pack."""
         logprobs_P = score(self._model, adapter, self._hidden(one, adapter), scored.rows_P, scored.targets_P)
+        if custom:
+            return logprobs_P, custom.value(logprobs_P, scored.shares)
         return logprobs_P, float(COMPUTE[work.loss](logprobs_P, scored.inputs, scored.options).sum())
 
-    def _learn(self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass) -> tuple[Tensor, float, list[Tensor]]:
+    def _learn(
+        self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
+    ) -> tuple[Tensor, float, list[Tensor]]:
         """(log-probabilities, loss, gradient) of a pack."""
         lost: list[Tensor] = []
 
@@ -145,9 +156,13 @@ class Training:
 
         hidden_TE = self._hidden(one, adapter)
         where = (self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P)
-        if LOSSES[work.loss].level == "datum":
+        if LOSSES[work.loss].level != "token":
             # Chunks of rows cut through data, so the derivative is found before the chunks are pulled.
-            slope_P = slope(score(*where), scored.inputs)
+            if custom:
+                slope_P, value = custom.slope(score(*where), scored.shares)
+                lost.append(value)
+            else:
+                slope_P = slope(score(*where), scored.inputs)
             logprobs_P, pull = score_and_pull(*where, lambda pairs, _: slope_P[pairs])
         else:
             logprobs_P, pull = score_and_pull(*where, slope_of_some)

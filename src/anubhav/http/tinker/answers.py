@@ -13,7 +13,7 @@ from anubhav.errors import AnubhavError, Broken
 from anubhav.http.errors import status_of
 from anubhav.http.tinker.proto import CONTENT_TYPE, write_pass, write_samples
 from anubhav.serving.asks import SampleOutcome, Targets
-from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped
+from anubhav.training.promises import Blended, Created, Loaded, Outcome, Saved, Stepped
 from anubhav.types.sampling import PromptScores, TopLogprobs
 from anubhav.types.training import PassResult
 
@@ -42,7 +42,7 @@ def training(outcome: Outcome, *, protobuf: bool) -> Response:
     return JSONResponse(_plain(outcome))
 
 
-def _plain(outcome: Created | Loaded | Saved | Stepped) -> dict[str, Any]:
+def _plain(outcome: Created | Loaded | Saved | Stepped | Blended) -> dict[str, Any]:
     match outcome:
         case Created(run):
             return {"model_id": run}
@@ -52,6 +52,9 @@ def _plain(outcome: Created | Loaded | Saved | Stepped) -> dict[str, Any]:
             return {"sampling_session_id": sampler}
         case Saved(path, _):
             return {"path": path}
+        case Blended(path, sources, shares):
+            about = {"source_paths": list(sources), "coefficients": list(shares), "has_rank_shards": False}
+            return {"path": path, "checkpoint_type": "sampler", "type": "mint_interpolate_checkpoints", **about}
         case Stepped(metrics):
             return {"metrics": {name: value for name, value in metrics.items() if math.isfinite(value)}}
     raise Broken("An operation ended in a way this face does not know")

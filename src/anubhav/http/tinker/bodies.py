@@ -107,6 +107,34 @@ class ForwardBackward(Body):
     forward_input: PassInput | None = None
 
 
+class LossInput(Body):
+    name: Annotated[str, Field(max_length=100)]
+    rank: Annotated[int, Field(ge=0, le=2)]
+
+
+class LossNode(Body):
+    """Of a traced loss: the training room says which operations and arguments there may be."""
+
+    op: Annotated[str, Field(max_length=100)]
+    name: Annotated[str, Field(max_length=200)]
+    target: Annotated[str, Field(max_length=200)]
+    args: Annotated[list[Any], Field(max_length=1000)] = []
+    kwargs: Annotated[dict[str, Any], Field(max_length=100)] = {}
+
+
+class LossGraphBody(Body):
+    format: Literal[1] = 1
+    nodes: list[LossNode]
+
+
+class CreateCustomLoss(Body):
+    session_id: Name
+    custom_loss_seq_id: Seq
+    name: Name
+    inputs: list[LossInput]
+    graph: LossGraphBody
+
+
 class StepParams(Body):
     """Of whatever family `type` names; each reads its own fields."""
 
@@ -234,6 +262,15 @@ class CopyWeights(Body):
     session_id: Name | None = None
     model_seq_id: Seq | None = None
     ttl_seconds: int | None = None
+
+
+class Interpolate(Body):
+    """MinT's: a weighted sum of checkpoints, for sampling."""
+
+    source_paths: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    coefficients: list[float]
+    output_path: Name | None = None
+    output_checkpoint_type: Literal["sampler"] = "sampler"
 
 
 class Project(Body):

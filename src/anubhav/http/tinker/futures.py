@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
@@ -28,6 +29,9 @@ async def retrieve_future(
         if isinstance(sampled, Waiting):
             return answers.pending(body.request_id, paused=not sampled.begun)
         return answers.samples(sampled, protobuf=protobuf)
+    if ":loss:" in body.request_id:
+        await house.desk.losses.find(who.tenant, body.request_id)
+        return JSONResponse({"type": "create_custom_loss", "loss_id": body.request_id})
     outcome = await house.desk.promises.wait(who.tenant, body.request_id, _HOLD)
     return answers.pending(body.request_id) if outcome is None else answers.training(outcome, protobuf=protobuf)
 

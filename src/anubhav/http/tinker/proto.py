@@ -10,11 +10,12 @@ from google.protobuf.message import DecodeError
 
 from anubhav.errors import BadInput
 from anubhav.http.tinker import wire_pb2 as wire
-from anubhav.http.tinker.provenance import check_provenance
+from anubhav.http.tinker.provenance import read_provenance
 from anubhav.http.tinker.tensors import read_tensor, unpack
 from anubhav.serving.asks import Sample, SampleOutcome, Targets
 from anubhav.types.arrays import Array
 from anubhav.types.ids import AdapterId, RunId
+from anubhav.types.provenance import Span
 from anubhav.types.sampling import TopLogprobs
 from anubhav.types.training import Datum, Pass, PassResult
 
@@ -29,6 +30,8 @@ class Addressed:
     run: RunId
     seq: int
     work: Pass
+    origins: tuple[tuple[Span, ...], ...] = ()
+    """Where the targets of each datum came from; empty ones say nothing."""
 
 
 def read_forward_backward(body: bytes) -> Addressed:
@@ -38,14 +41,16 @@ def read_forward_backward(body: bytes) -> Addressed:
         message.ParseFromString(body)
     except DecodeError as problem:
         raise BadInput("The body is no ForwardBackwardRequest", hint="Send what the tinker SDK sends.") from problem
+    data = tuple(_read_datum(datum) for datum in message.data)
     work = Pass(
         adapter=AdapterId(message.model_id),
-        data=tuple(_read_datum(datum) for datum in message.data),
+        data=data,
         loss=message.loss_fn,
         config=_read_config(message),
         backward=not message.forward_only,
     )
-    return Addressed(RunId(message.model_id), message.seq_id, work)
+    origins = tuple(itertools.starmap(read_provenance, zip(message.data, data, strict=True)))
+    return Addressed(RunId(message.model_id), message.seq_id, work, origins)
 
 
 def _read_config(message: wire.ForwardBackwardRequest) -> Mapping[str, float | str]:
@@ -60,9 +65,7 @@ def _read_datum(datum: wire.Datum) -> Datum:
     if any(chunk.WhichOneof("chunk") != "encoded_text" for chunk in datum.model_input):
         raise BadInput("The data holds images or sound", hint="The models served here read text only.")
     tokens = itertools.chain.from_iterable(unpack("i", chunk.encoded_text.tokens) for chunk in datum.model_input)
-    read = Datum(tuple(tokens), {name: read_tensor(value) for name, value in datum.loss_fn_inputs.items()})
-    check_provenance(datum, read)
-    return read
+    return Datum(tuple(tokens), {name: read_tensor(value) for name, value in datum.loss_fn_inputs.items()})
 
 
 def write_pass(result: PassResult) -> bytes:

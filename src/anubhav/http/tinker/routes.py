@@ -3,10 +3,23 @@
 from fastapi import APIRouter, Request
 
 from anubhav.errors import NotFound
-from anubhav.http.tinker import accounts, downloads, futures, hub, records, sampling, service, sessions, training
+from anubhav.http.tinker import (
+    accounts,
+    auth,
+    downloads,
+    futures,
+    hub,
+    losses,
+    records,
+    sampling,
+    service,
+    sessions,
+    training,
+    uploads,
+)
 
 router = APIRouter()
-for _part in (service, training, sampling, futures, records, sessions, downloads, accounts):
+for _part in (service, training, losses, sampling, futures, records, sessions, downloads, uploads, accounts, auth):
     router.include_router(_part.router)
 hub_router = hub.router
 

@@ -1,6 +1,5 @@
-"""Sessions over Tinker's wire, and what a client asks before it begins: flags, capabilities, whose key it has."""
+"""Sessions over Tinker's wire, and what a client asks before it begins: flags and capabilities."""
 
-import hashlib
 from typing import Any
 
 from fastapi import APIRouter, Depends, Header, Response
@@ -14,10 +13,15 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api/v1")
 
 CLIENT_CONFIG = {
-    "pjwt_auth_enabled": False,
+    # MinT's `sk-` keys and `tinker auth whoami` need it: who somebody is, is read from the token.
+    "pjwt_auth_enabled": True,
     # The SDK's Rust transport loses the answer to a body refused half-way, which httpx keeps.
     "use_pyqwest_transport": False,
     "proto_compress_fwdbwd": False,
+    # One pass instead of two; what cannot be computed here is refused by name when the loss is created.
+    "custom_loss_server_side": True,
+    # Copies of a sampling client in other processes get numbers of their own, so their samples never collide.
+    "sample_join_sampling_session": True,
 }
 
 
@@ -75,13 +79,6 @@ async def heartbeat(body: bodies.Heartbeat) -> dict[str, Any]:
 async def telemetry() -> dict[str, str]:
     """Accepted and dropped: it may hold headers with keys in them."""
     return {"status": "accepted"}
-
-
-@router.get("/auth/apikey/me")
-async def whose_key(who: Principal = Depends(principal)) -> dict[str, Any]:
-    number = int.from_bytes(hashlib.sha256(who.key_id.encode()).digest()[:6])
-    details = {"org_details": {"name": who.tenant}, "user_details": {"email": ""}}
-    return {"key_id": number, "name": who.key_id, "note": "", "details": details}
 
 
 @router.post("/sessions/{session}/finish")

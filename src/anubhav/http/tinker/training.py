@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
+from anubhav.flows.passes import complete
 from anubhav.http.auth import Keyring, principal
 from anubhav.http.tinker import bodies, legacy, proto
 from anubhav.types.ids import RunId
@@ -42,7 +43,8 @@ async def forward_backward(
         asked = proto.read_forward_backward(body)
     else:
         asked = legacy.read_pass(body, backward=not request.url.path.endswith("/forward"))
-    return await _submit(house, who, asked.run, asked.seq, Compute(asked.work))
+    work = await complete(house, who.tenant, asked.work, asked.origins)
+    return await _submit(house, who, asked.run, asked.seq, Compute(work))
 
 
 @router.post("/optim_step")

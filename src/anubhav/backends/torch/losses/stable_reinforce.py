@@ -5,8 +5,7 @@ bring no q. The first is REINFORCE with the ratio cut at 2, which bounds how muc
 trainer disagree (truncated importance sampling, Ionides 2008; 2 is the usual bound in RL of language models). The
 gradient of the second is that of KL(p ‖ q) on samples of p. kl_coeff is 0 by default.
 
-q is the input `logprobs`. Tinker's loss looks up what it recorded at sampling by the datum's provenance; here a client
-brings the sampler's own numbers, which are the same ones, and the provenance is checked and not used.
+q is the input `logprobs`; where a datum brings provenance instead, they are what was recorded at sampling.
 """
 
 from collections.abc import Mapping
