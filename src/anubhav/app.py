@@ -204,7 +204,7 @@ class _Doorstep:
             await self.inside(scope, receive, send)
         elif scope["type"] == "http":
             starting = Unavailable("The server is starting", hint="Repeat the request in a few seconds.")
-            await answer(starting, new_id("req"))(scope, receive, send)
+            await answer(starting, new_id("req"), scope["path"])(scope, receive, send)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -5,6 +5,7 @@ AnubhavError
 │   ├── TooLarge
 │   └── Mismatch        an id was used before with another content
 ├── NotAuthenticated    no key, or one we do not know
+│   └── EndedToken      a token that is not valid any more, or never was; the key may still be
 ├── NotAllowed          the key is known, the thing is not for it
 ├── NotFound            no such model, run, checkpoint, episode … or not yours
 ├── Gone                it existed and its result was given up; ask anew
@@ -41,6 +42,10 @@ class Mismatch(BadInput):
 
 class NotAuthenticated(AnubhavError):
     """No key, or a key we do not know."""
+
+
+class EndedToken(NotAuthenticated):
+    """A token that is too old, forged or of a revoked key; its holder may exchange the key for another."""
 
 
 class NotAllowed(AnubhavError):

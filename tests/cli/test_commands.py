@@ -83,7 +83,7 @@ def test_the_key_comes_from_the_data_folder(counter: Any, tmp_path: Path, monkey
     counter.answers = {"POST /v1/keys": (200, {"key": "tml-new"})}
     result = run("key", "create", "--tenant", "ann", "--data-dir", str(tmp_path))
     assert result.output == "tml-new\n"
-    assert counter.calls[0][1:] == ("tml-kept", {"tenant": "ann", "note": "", "operator": False})
+    assert counter.calls[0][1:] == ("tml-kept", {"tenant": "ann", "note": "", "operator": False, "prefix": "tml"})
 
 
 def test_another_address_needs_a_chosen_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

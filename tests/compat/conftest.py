@@ -1,58 +1,12 @@
-import asyncio
 import gc
-import socket
-import threading
 import warnings
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fake_model import write_model
+from loopback import Loopback, hosted
 from tiny_llama import write_llama
-
-from anubhav.app import build
-from anubhav.flows.house import House
-from anubhav.flows.keyring import Keyring
-from anubhav.http.app import create_app
-from anubhav.http.door import LOOPBACK
-from anubhav.settings import Settings
-from anubhav.types.models import Model
-
-KEY = "tml-compat-test"
-
-
-@dataclass(frozen=True)
-class Loopback:
-    """The whole house on a port of this machine."""
-
-    url: str
-    key: str
-    keyring: Keyring
-    house: House
-    loop: asyncio.AbstractEventLoop
-
-    def add_key(self, tenant: str) -> str:
-        return asyncio.run_coroutine_threadsafe(self.keyring.add(tenant), self.loop).result()
-
-
-async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
-    model = Model("tiny", folder / "tiny", "Apache-2.0", "folder", 512, 258)
-    settings = Settings(data_dir=folder / "data", models_dir=folder / "models", api_key=KEY)
-    async with build(settings, {"tiny": model}) as (house, keyring):
-        await keyring.preset(KEY)
-        app = create_app(house, keyring, hosts=LOOPBACK)
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
-        # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        started.set_result((Loopback(url, KEY, keyring, house, asyncio.get_running_loop()), server))
-        await server.serve(sockets=[listener])
 
 
 @pytest.fixture(scope="session")
@@ -71,25 +25,6 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loo
     write_llama(folder / "tiny", vocab=258, context=512)
     with hosted(folder) as loopback:
         yield loopback, folder / "tiny"
-
-
-@contextmanager
-def hosted(folder: Path) -> Generator[Loopback]:
-    started: Future[tuple[Loopback, uvicorn.Server]] = Future()
-
-    def serve() -> None:
-        try:
-            asyncio.run(host(folder, started))
-        except Exception as problem:
-            started.set_exception(problem)
-            raise
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    loopback, server = started.result(timeout=60)
-    yield loopback
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.fixture(scope="module", autouse=True)

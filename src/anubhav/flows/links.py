@@ -22,7 +22,7 @@ _HINT = "Ask for a new one."
 class Links:
     def __init__(self, file: Path) -> None:
         """`file` holds the secret; it is made, readable for this user alone, when it is not there."""
-        self._secret = _secret(file)
+        self._secret = kept_secret(file)
 
     def sign(self, *subject: str, seconds: float) -> tuple[str, float]:
         """(ticket, when it ends). The ticket is one segment of an address."""
@@ -47,7 +47,8 @@ class Links:
         return hmac.new(self._secret, body.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
-def _secret(file: Path) -> bytes:
+def kept_secret(file: Path) -> bytes:
+    """The 32 random bytes in `file`, which is made, readable for this user alone, when it is not there."""
     if not file.exists():
         draft = file.with_name(f".{file.name}")
         draft.unlink(missing_ok=True)

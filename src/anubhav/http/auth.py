@@ -1,4 +1,5 @@
-"""One resolver for every face: an API key in X-API-Key or Authorization: Bearer, or the pages' cookie.
+"""One resolver for every face: an API key, or a token made from one, in X-API-Key or Authorization: Bearer; or the
+pages' cookie.
 
 Everything is denied by default; what needs no key is listed in `is_public`.
 """
@@ -14,10 +15,10 @@ from anubhav.errors import NotAllowed, NotAuthenticated
 from anubhav.flows.keyring import Keyring
 from anubhav.types.models import Principal
 
-__all__ = ["COOKIE", "Keyring", "identify", "is_public", "principal"]
+__all__ = ["COOKIE", "Keyring", "credential", "identify", "is_public", "principal"]
 
 COOKIE = "anubhav"
-_HEALTH = frozenset({"/healthz", "/api/v1/healthz"})
+_HEALTH = frozenset({"/healthz", "/health", "/api/v1/healthz"})
 _HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
 """Tokenizer files, as a model hub serves them: its clients send no key of ours."""
 _SIGNED = re.compile(r"/api/v1/signed/[^/]+/[^/]+")
@@ -33,17 +34,22 @@ def is_public(method: str, path: str) -> bool:
 
 async def identify(keyring: Keyring, method: str, headers: Headers) -> Principal | None:
     """None when the request names nobody; raises NotAuthenticated when it names somebody unknown."""
-    if key := headers.get("x-api-key"):
-        return await keyring.check(key.strip())
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key:
-        return await keyring.check(key.strip())
+    if given := credential(headers):
+        return await keyring.check(given)
     if ticket := _ticket(headers.get("cookie", "")):
         if method not in ("GET", "HEAD") and urlsplit(headers.get("origin", "")).netloc != headers.get("host"):
             # SameSite does not tell ports of one host apart, so another local page could post with our cookie.
             raise NotAllowed("A page from elsewhere tried to act for you", hint="Use the page of this server.")
         return keyring.check_ticket(ticket)
     return None
+
+
+def credential(headers: Headers) -> str:
+    """The key or token a request carries; empty when it has none."""
+    if key := headers.get("x-api-key"):
+        return key.strip()
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def principal(request: Request) -> Principal:

@@ -1,5 +1,6 @@
 """What happens to every request before a route sees it, in this order: a request id, the path without its prefix,
-the Host check, the principal, the limits on the body. Whatever goes wrong leaves as one typed JSON answer.
+the Host check, the principal, the body: unpacked, and no larger than its limit either way. Whatever goes wrong leaves
+as one typed JSON answer.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -7,7 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anubhav.errors import AnubhavError, NotAllowed, NotAuthenticated, NotFound, TooLarge
 from anubhav.http.auth import Keyring, identify, is_public
-from anubhav.http.errors import UnknownEncoding, answer, broken
+from anubhav.http.errors import answer, broken
+from anubhav.http.packing import Unpacker, unpacker
 from anubhav.types.ids import new_id
 
 _MARK = "/api/v1/"
@@ -57,9 +59,9 @@ class Door:
             await self._app(scope, await self._admit(scope, receive), stamp)
         except AnubhavError as error:
             if not started:
-                await answer(error, request_id)(scope, receive, stamp)
+                await answer(error, request_id, scope["path"])(scope, receive, stamp)
         except Exception as problem:  # noqa: BLE001 - the last resort of every request
-            response = broken(problem, request_id)
+            response = broken(problem, request_id, scope["path"])
             if not started:
                 await response(scope, receive, stamp)
 
@@ -77,9 +79,9 @@ class Door:
                 raise
         if not public and scope["state"].get("principal") is None:
             raise NotAuthenticated("This needs an API key", hint="Send X-API-Key or Authorization: Bearer with it.")
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise UnknownEncoding("Compressed bodies are not read here", hint="Send the body without Content-Encoding.")
-        return await _read_whole(receive, _LIMITS.get(scope["path"], _LIMIT), headers.get("content-length", ""))
+        unpacking = unpacker(headers.get("content-encoding", "identity").strip().lower())
+        limit = _LIMITS.get(scope["path"], _LIMIT)
+        return await _read_whole(receive, limit, headers.get("content-length", ""), unpacking)
 
     def _check_host(self, host: str) -> None:
         name, _, port = host.rpartition(":")
@@ -99,26 +101,32 @@ def strip_prefix(path: str) -> str:
     return own + mark + after
 
 
-async def _read_whole(receive: Receive, limit: int, announced: str) -> Receive:
+async def _read_whole(receive: Receive, limit: int, announced: str, unpacking: Unpacker) -> Receive:
     """A `receive` that gives the body in one piece. An oversize body is read off the wire (and dropped) first:
     answering earlier would reset the connection, and the client would repeat what it takes for a lost one.
     """
     parts: list[bytes] = []
-    size, more = 0, True
+    size, kept, more = 0, 0, True
     refused = announced.isdecimal() and int(announced) > limit
     while more and size <= 4 * limit:
         message = await receive()
         if message["type"] != "http.request":
             break
-        size += len(message.get("body", b""))
+        part = message.get("body", b"")
+        size += len(part)
         refused = refused or size > limit
+        if not refused:
+            part = unpacking.feed(part, limit - kept)
+            kept += len(part)
+            refused = kept > limit
         if refused:
             parts.clear()
         else:
-            parts.append(message.get("body", b""))
+            parts.append(part)
         more = message.get("more_body", False)
     if refused:
         raise TooLarge(f"The body is larger than {limit // MEGABYTE} MB", hint="Send less at a time.")
+    unpacking.finish()
     whole: list[Message] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
 
     async def replay() -> Message:

@@ -1,7 +1,8 @@
 """The one table of status codes, and the one shape of an error on the wire.
 
 The body serves every client at once: `detail` is what Tinker's command line prints, `error` what the OpenAI SDK reads,
-`request_id` is what the log has. Permanent failures are never 409 or 5xx, which the Tinker SDK repeats for minutes.
+`request_id` is what the log has. Permanent failures are never 409 or 5xx where the Tinker SDK speaks: it repeats a
+request that met one for five minutes, and a sample or the wait for a result for ever.
 """
 
 import logging
@@ -17,6 +18,7 @@ from anubhav.errors import (
     BadInput,
     Broken,
     Busy,
+    EndedToken,
     Gone,
     Mismatch,
     MissingPart,
@@ -62,6 +64,10 @@ STATUSES: dict[type[AnubhavError], tuple[int, str]] = {
 }
 
 
+_SDK, _FINAL = "/api/v1/", 424
+"""Where the Tinker SDK speaks, and what is said there instead of 500: what the answer depends on has failed."""
+
+
 def status_of(error: AnubhavError) -> tuple[int, str]:
     """The HTTP status and the `error.type` of the nearest class in the table."""
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
@@ -81,24 +87,26 @@ def body_of(error: AnubhavError, request_id: str) -> dict[str, Any]:
     }
 
 
-def answer(error: AnubhavError, request_id: str) -> JSONResponse:
+def answer(error: AnubhavError, request_id: str, path: str) -> JSONResponse:
+    """`path`: what was asked for, without a prefix."""
     status = status_of(error)[0]
     headers: dict[str, str] = {}
     if isinstance(error, Busy):
         headers = {"retry-after": f"{max(1, round(error.retry_after))}", "x-should-retry": "true"}
     elif status == 500:
-        headers = {"x-should-retry": "false"}
+        status, headers = _FINAL if path.startswith(_SDK) else 500, {"x-should-retry": "false"}
     elif status == 401:
-        headers = {"www-authenticate": "Bearer"}
+        # So marked (RFC 6750), the SDK exchanges its key for another token once and repeats the request.
+        mark = 'Bearer error="invalid_token"' if isinstance(error, EndedToken) else "Bearer"
+        headers = {"www-authenticate": mark}
     return JSONResponse(body_of(error, request_id), status, headers)
 
 
-def broken(problem: BaseException, request_id: str) -> JSONResponse:
+def broken(problem: BaseException, request_id: str, path: str = "") -> JSONResponse:
     """What a client sees of an error nobody foresaw; the log has the rest under the same request id."""
     log.error("request %s failed", request_id, exc_info=problem)
-    return answer(
-        Broken("The server failed on this request", hint=f"Its log has details for {request_id}."), request_id
-    )
+    failure = Broken("The server failed on this request", hint=f"Its log has details for {request_id}.")
+    return answer(failure, request_id, path)
 
 
 def install(app: FastAPI) -> None:
@@ -106,18 +114,18 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, error: AnubhavError) -> JSONResponse:
         if status_of(error)[0] == 500:
             log.error("request %s failed", request.state.request_id, exc_info=error)
-        return answer(error, request.state.request_id)
+        return answer(error, request.state.request_id, request.scope["path"])
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(_malformed(error), request.state.request_id)
+        return answer(malformed(error), request.state.request_id, request.scope["path"])
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(_plain(error, request), request.state.request_id)
+        return answer(_plain(error, request), request.state.request_id, request.scope["path"])
 
 
-def _malformed(error: RequestValidationError) -> Malformed:
+def malformed(error: RequestValidationError) -> Malformed:
     """The first three complaints, with their places but without the values."""
     places = [
         (".".join(str(part) for part in found["loc"] if part != "body"), str(found["msg"]))

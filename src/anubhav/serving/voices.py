@@ -60,7 +60,7 @@ class Voices:
         """
         if name in self._samplers:
             return Voice(name, name)
-        if "tinker://" not in name:
+        if not any(scheme in name for scheme in ("tinker://", "mint://")):
             return await self._of_alias(name)
         base, _, path = name.rpartition(";")
         voice = await self.of_path(tenant, path, name)

@@ -30,9 +30,13 @@ class TinkerPath:
 
 
 def parse_path(text: str) -> TinkerPath:
-    """Raises BadInput unless `text` is a well-formed checkpoint path: no `..`, `%`, backslash or extra segment."""
-    parts = text.removeprefix("tinker://").split("/")
-    if not text.startswith("tinker://") or len(parts) != 3 or parts[1] not in KINDS:
+    """Raises BadInput unless `text` is a well-formed checkpoint path: no `..`, `%`, backslash or extra segment.
+
+    `mint://` is read as `tinker://`: what MinT's users have written down.
+    """
+    scheme, _, rest = text.partition("://")
+    parts = rest.split("/")
+    if scheme not in ("tinker", "mint") or len(parts) != 3 or parts[1] not in KINDS:
         raise BadInput(
             f"{text[:200]!r} is not a checkpoint path",
             hint=f"Write tinker://<run id>/<kind>/<name>, where <kind> is {' or '.join(KINDS)}.",

@@ -68,3 +68,4 @@ class Key(Body):
     tenant: Name
     note: Annotated[str, StringConstraints(max_length=200)] = ""
     operator: bool = False
+    prefix: Literal["tml", "sk"] = "tml"

@@ -39,6 +39,7 @@ def operator(who: Principal = Depends(principal)) -> Principal:
 
 
 @router.get("/healthz")
+@router.get("/health")
 async def healthz(house: House = Depends(house_of)) -> Json:
     return {"status": "ok", "models": list(house.models)}
 
@@ -114,7 +115,8 @@ async def list_probes(alias: str = "default", house: House = Depends(house_of)) 
 @router.post("/v1/keys", dependencies=[Depends(operator)])
 async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> Json:
     """The key is shown this once."""
-    return {"tenant": body.tenant, "key": await keyring.add(body.tenant, body.note, operator=body.operator)}
+    key = await keyring.add(body.tenant, body.note, operator=body.operator, prefix=body.prefix)
+    return {"tenant": body.tenant, "key": key}
 
 
 @router.get("/")

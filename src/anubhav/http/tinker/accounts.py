@@ -5,10 +5,11 @@ and costs are left out and storage is free.
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
+from anubhav.http.tinker.legacy import is_older
 from anubhav.http.tinker.training import house_of
 from anubhav.training.accounts import GIGABYTE, HOUR, AuditRow, Shelf, Used
 from anubhav.types.models import Principal
@@ -27,12 +28,14 @@ _RESOURCES = {
 async def usage_events(
     starting_on: datetime,
     ending_before: datetime,
+    request: Request,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> dict[str, Any]:
     bill = await house.desk.accounts.bill(who.tenant, _seconds(starting_on), _seconds(ending_before))
     sessions = {session: {"user_metadata": metadata or None} for session, metadata in bill.metadata.items()}
-    return {"data": [_event(used, who) for used in bill.used], "sessions": sessions}
+    strict = is_older(request, 0, 36)
+    return {"data": [_event(used, who, strict=strict) for used in bill.used], "sessions": sessions}
 
 
 @router.get("/billing/usage/checkpoints/current")
@@ -55,10 +58,11 @@ async def audit(
     return {"entries": [_entry(row, who) for row in found]}
 
 
-def _event(used: Used, who: Principal) -> dict[str, Any]:
+def _event(used: Used, who: Principal, *, strict: bool) -> dict[str, Any]:
+    """`strict` SDKs refuse a storage event that says it is free."""
     match used.kind:
         case "storage":
-            info: dict[str, Any] = {"free": True, "gigabyte_hours": used.quantity}
+            info: dict[str, Any] = {"gigabyte_hours": used.quantity} | ({} if strict else {"free": True})
         case "checkpoint":
             info = {"count": int(used.quantity)}
         case _:

@@ -1,5 +1,10 @@
-"""The JSON form of data: passes as SDKs before 0.25 send them, and prompts as all of them do."""
+"""The JSON form of data: passes as SDKs before 0.25 send them, and prompts as all of them do; and which SDK is asking,
+as older ones refuse answers with words that are new to them.
+"""
 
+import re
+
+from fastapi import Request
 from pydantic import ValidationError
 
 from anubhav.errors import BadInput
@@ -7,6 +12,14 @@ from anubhav.http.tinker import bodies, proto
 from anubhav.http.tinker.tensors import read_values
 from anubhav.types.ids import AdapterId, RunId
 from anubhav.types.training import Datum, Pass
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\b")
+
+
+def is_older(request: Request, major: int, minor: int) -> bool:
+    """Whether an SDK older than that is asking. Who names no version is not."""
+    found = _VERSION.match(request.headers.get("x-stainless-package-version", ""))
+    return found is not None and (int(found[1]), int(found[2])) < (major, minor)
 
 
 def read_pass(body: bytes, *, backward: bool) -> proto.Addressed:

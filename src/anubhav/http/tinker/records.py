@@ -1,5 +1,6 @@
 """What lies here, over Tinker's wire: training runs, and checkpoints to list, share, copy, let expire and delete."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
 from anubhav.http.tinker import bodies
+from anubhav.http.tinker.legacy import is_older
 from anubhav.http.tinker.training import house_of, optimizer_config, reader_of, run_id
 from anubhav.training.copies import Copy
 from anubhav.training.desk import RunInfo
@@ -46,10 +48,11 @@ async def get_run(run: str, house: House = Depends(house_of), who: Principal = D
 
 @router.get("/training_runs/{run}/checkpoints")
 async def list_run_checkpoints(
-    run: str, house: House = Depends(house_of), who: Principal = Depends(principal)
+    run: str, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:
     found = await house.desk.run(who.tenant, RunId(run))
-    return {"checkpoints": [_checkpoint(one) for one in await house.desk.checkpoints.list(who.tenant, found.id)]}
+    known = _known(request, await house.desk.checkpoints.list(who.tenant, found.id))
+    return {"checkpoints": [_checkpoint(one) for one in known]}
 
 
 @router.delete(_CHECKPOINT)
@@ -108,9 +111,13 @@ async def copy_weights(
 
 @router.get("/checkpoints")
 async def list_checkpoints(
-    limit: int = Limit, offset: int = Offset, house: House = Depends(house_of), who: Principal = Depends(principal)
+    request: Request,
+    limit: int = Limit,
+    offset: int = Offset,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
 ) -> dict[str, Any]:
-    found = await house.desk.checkpoints.list(who.tenant, None)
+    found = _known(request, await house.desk.checkpoints.list(who.tenant, None))
     shown = [_checkpoint(one) for one in found[offset : offset + limit]]
     return {"checkpoints": shown, "cursor": {"offset": offset, "limit": limit, "total_count": len(found)}}
 
@@ -141,6 +148,12 @@ def _run(run: RunInfo) -> dict[str, Any]:
         "last_request_time": _time(run.used_at),
         "user_metadata": dict(run.metadata),
     }
+
+
+def _known(request: Request, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """SDKs before 0.30 refuse a whole list with external weights in it."""
+    narrow = is_older(request, 0, 30)
+    return [one for one in checkpoints if not (narrow and one.path.kind == "external_weights")]
 
 
 def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -17,6 +17,7 @@ CLIENT_CONFIG = {
     "pjwt_auth_enabled": True,
     # The SDK's Rust transport loses the answer to a body refused half-way, which httpx keeps.
     "use_pyqwest_transport": False,
+    # Packing and unpacking 6 MB takes 45 ms, sending them over loopback 2. Packed passes are read all the same.
     "proto_compress_fwdbwd": False,
     # One pass instead of two; what cannot be computed here is refused by name when the loss is created.
     "custom_loss_server_side": True,
