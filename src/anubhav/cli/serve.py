@@ -72,6 +72,7 @@ Any OpenAI client:
   export OPENAI_BASE_URL={ready.url}/v1 OPENAI_API_KEY={ready.key or "$ANUBHAV_API_KEY"}
 The Tinker SDK:
   export TINKER_BASE_URL={ready.url} TINKER_API_KEY={ready.key or "$ANUBHAV_API_KEY"}
+  export HF_ENDPOINT={ready.url}    # tokenizers come from here too, unless you need a hub's data sets
 Ask, judge, learn:
   curl {ready.url}/v1/chat/completions -H "Authorization: Bearer $OPENAI_API_KEY" \\
     -H "Content-Type: application/json" -d '{{"model":"default","messages":[{{"role":"user","content":"Hi!"}}]}}'
