@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
 from anubhav.types.training import LoraSpec, OptimParams, Pass, PassResult
@@ -17,8 +18,11 @@ class Trainer(Protocol):
         """A fresh adapter with zero effect. Creating one that exists starts it anew."""
         ...
 
-    async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
-        """Any mix of adapters, in order. A failed pass carries its `failure`; its adapter's gradient stays."""
+    async def run(self, passes: Sequence[Pass], *, tenant: str = "") -> Sequence[PassResult]:
+        """Any mix of adapters, in order, in the tenant's turns.
+
+        A failed pass carries its `failure`; its adapter's gradient stays.
+        """
         ...
 
     async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
@@ -35,6 +39,15 @@ class Trainer(Protocol):
 
     async def blend(self, adapter: AdapterId, parts: Sequence[tuple[Path, float]]) -> None:
         """Make `adapter` the exact sum of what saved adapters add, each times its number. Its rank is their sum."""
+        ...
+
+    async def distil(
+        self, adapter: AdapterId, work: Distillation, reference: Path | None, *, tenant: str = ""
+    ) -> Distilled:
+        """Add to the gradient of `adapter` that of the reverse KL from a saved adapter, or, None, from the base model.
+
+        Raises BadInput, and adds nothing, when a loss is not finite.
+        """
         ...
 
     async def drop(self, adapter: AdapterId) -> None:

@@ -6,6 +6,7 @@ import pytest
 from school import ask
 
 from anubhav.errors import BadInput, Broken, Busy, Gone, Mismatch, NotFound
+from anubhav.serving import lines
 from anubhav.serving import sessions as room
 from anubhav.serving.asks import Ask, SampleOutcome
 from anubhav.serving.sessions import Waiting
@@ -115,13 +116,16 @@ async def test_cancelling_frees_the_slots(stage: Any) -> None:
 
 
 async def test_too_many_at_once_are_busy_until_some_are_done(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_OPEN", 2)
+    monkeypatch.setattr(lines, "_OPEN", 2)
     sampler = await opened(stage)
     # Long enough to be under way still when the third comes, whoever is scheduled first.
     long = question(stage, n=64, temperature=1.0, max_tokens=400, stop=())
     promises = [await stage.sessions.submit("ada", sampler, number, long) for number in range(2)]
     with pytest.raises(Busy):
         await stage.sessions.submit("ada", sampler, 2, long)
+    session = await stage.desk.open_session("eve", [], {}, "test")
+    other = await stage.sessions.open("eve", session, 0, base_model="tiny")
+    await stage.sessions.wait("eve", await stage.sessions.submit("eve", other, 0, question(stage)), 10)
     await stage.sessions.cancel("ada", promises[0])
     with pytest.raises(Gone):
         await stage.sessions.wait("ada", promises[0], 10)
@@ -140,3 +144,16 @@ async def test_a_failure_is_an_answer_and_a_bad_request_is_refused(stage: Any) -
     with pytest.raises(Broken):
         await stage.sessions.wait("ada", await stage.sessions.submit("ada", lost, 0, question(stage)), 10)
     await outcome(stage, await stage.sessions.submit("ada", sampler, 0, question(stage)))
+
+
+async def test_samples_nobody_waits_for_make_room(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = await opened(stage)
+    long = question(stage, n=8, temperature=1.0, max_tokens=400, stop=())
+    abandoned, watched = [await stage.sessions.submit("ada", sampler, number, long) for number in range(2)]
+    waiting = asyncio.create_task(stage.sessions.wait("ada", watched, 30))
+    await asyncio.sleep(0.01)
+    monkeypatch.setattr(room, "_ABANDONED_SECONDS", 0.0)
+    await stage.sessions.submit("ada", sampler, 2, question(stage))
+    with pytest.raises(Gone):
+        await stage.sessions.wait("ada", abandoned, 10)
+    assert not isinstance(await waiting, Waiting)

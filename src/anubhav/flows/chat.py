@@ -56,7 +56,9 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         question.seed,
         renderer.stop_tokens,
     )
-    request = SampleRequest(prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs)
+    request = SampleRequest(
+        prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
+    )
     stream = speak(house.voices, voice, request, renderer, question.stop)
     name = new_id("ep")
     return Reply(name, voice, prompt, _recorded(house, tenant, name, question, voice, prompt, stream))

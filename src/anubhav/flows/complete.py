@@ -57,6 +57,7 @@ async def begin(house: House, tenant: str, passage: Passage) -> tuple[Voice, tup
             prompt_logprobs=passage.prompt_logprobs,
             top_prompt_logprobs=passage.top_logprobs if passage.prompt_logprobs else 0,
             top_logprobs=passage.top_logprobs,
+            tenant=tenant,
         )
         return Continuation(prompt, speak(house.voices, voice, request, renderer, passage.stop))
 

@@ -13,6 +13,7 @@ from anubhav.types.sampling import PromptScores, SampleRequest, SamplingParams, 
 
 _MOST_CELLS = 1 << 20
 """Target tokens, and draws, of one prompt."""
+_MOST_STOPS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,10 @@ def _stops(ask: Ask, renderer: Renderer) -> tuple[tuple[int, ...], tuple[str, ..
     """Stop tokens and stop strings. Control tokens leave no text, so one named in a string stops as a token."""
     if ask.stop is None:
         return renderer.stop_tokens, ()
+    if "" in ask.stop:
+        raise BadInput("stop holds an empty string", hint="Leave it out; an empty list stops at nothing.")
+    if len(ask.stop) > _MOST_STOPS:
+        raise BadInput(f"stop holds more than {_MOST_STOPS} rules", hint="Name fewer.")
     ends = [stop for stop in ask.stop if isinstance(stop, int)]
     strings: list[str] = []
     for stop in ask.stop:

@@ -6,16 +6,18 @@ sample is asked for, so one queued before an optimizer step, or before an inflig
 
 import array
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field, replace
 
-from anubhav.errors import AnubhavError, Broken, Busy, Gone, Mismatch, NotFound
+from anubhav.errors import AnubhavError, Broken, Gone, Mismatch, NotFound
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.asks import Ask, Sample, SampleOutcome, read_ask
 from anubhav.serving.feeds import Feeds, Ready, Target, lost
+from anubhav.serving.lines import Lines, Place
 from anubhav.serving.recall import Recalled, recall_all
 from anubhav.serving.streams import speak
 from anubhav.serving.voices import Voice, Voices
@@ -30,10 +32,13 @@ from anubhav.types.sampling import PromptScores, SampleRequest, StopReason, TopL
 _KEPT_SECONDS = 600.0
 """How long a finished sample can be fetched, unless so many newer ones are finished:"""
 _KEPT = 16_384
-_OPEN = 4096
-"""Requests under way at a time; beyond it Busy."""
+_ABANDONED_SECONDS = 90.0
+"""A sample under way that nobody has waited for during this time makes room for new ones: its client is gone."""
 _CLONE = 1_000_000_000
 """Every client of a sampling session numbers its requests in a block of its own, of this size."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,25 @@ class Waiting:
 
     begun: bool
     """False: it waits for its turn, as the engine is full."""
+    ahead: int = 0
+    """The tenant's own requests that came before and have not begun either."""
+    others: int = 0
+    """Those of other tenants, with which it takes turns."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Who waits for a promise now, and until when somebody did."""
+
+    waiting: int = 0
+    until: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> None:
+        self.waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.waiting -= 1
+        self.until = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +73,9 @@ class _Promise:
     tenant: str
     asked: tuple[str, int]
     ask: Ask
-    begun: asyncio.Event
+    place: Place
     task: "asyncio.Task[SampleOutcome]"
+    watch: "_Watch"
 
     @property
     def target(self) -> Target:
@@ -66,6 +91,7 @@ class SamplingSessions:
         self._asked: dict[tuple[str, int], str] = {}
         self._finished: OrderedDict[str, float] = OrderedDict()
         self._feeds = Feeds()
+        self._lines = Lines()
 
     async def open(
         self, tenant: str, session: str, number: int, *, base_model: str | None = None, path: str | None = None
@@ -105,10 +131,11 @@ class SamplingSessions:
                 raise Mismatch(f"Sample {number} was asked for before with another content", hint="Use a new number.")
             return known
         request, stops = read_ask(ask, voice.adapter, self._models[voice.base_model], self._renderers[voice.base_model])
+        request = replace(request, tenant=tenant)
         self._make_room()
-        promise, begun = new_id("sp"), asyncio.Event()
-        task = asyncio.create_task(self._run(promise, tenant, ask, voice, request, stops, begun))
-        self._promises[promise] = _Promise(tenant, (sampler, number), ask, begun, task)
+        promise, place = new_id("sp"), self._lines.join(tenant)
+        task = asyncio.create_task(self._run(promise, place, ask, voice, request, stops))
+        self._promises[promise] = _Promise(tenant, (sampler, number), ask, place, task, _Watch())
         self._asked[sampler, number] = promise
         task.add_done_callback(lambda done: self._finish(promise, done))
         return promise
@@ -118,9 +145,10 @@ class SamplingSessions:
         held = self._promises.get(promise)
         if held is None or held.tenant != tenant:
             raise Gone("This sample is no longer held", hint="Sample again.")
-        done, _ = await asyncio.wait([held.task], timeout=timeout)
+        with held.watch:
+            done, _ = await asyncio.wait([held.task], timeout=timeout)
         if not done:
-            return Waiting(held.begun.is_set())
+            return Waiting(held.place.begun, *self._lines.ahead(held.place))
         if held.task.cancelled():
             raise Gone("This sample was cancelled", hint="Sample again.")
         problem = held.task.exception()
@@ -128,7 +156,8 @@ class SamplingSessions:
             return held.task.result()
         if isinstance(problem, AnubhavError):
             return problem
-        raise Broken("Sampling failed", hint="The log says why.") from problem
+        log.error("a sample failed", exc_info=problem)
+        return Broken("Sampling failed", hint="The server's log says why.")
 
     async def recall(self, tenant: str, wanted: Iterable[str]) -> Mapping[str, Recalled]:
         """What these sequences were drawn with, by id, as far as they were recorded and are the tenant's."""
@@ -159,7 +188,11 @@ class SamplingSessions:
                 self._forget(promise)
         if timeout and not any(held.target == target for held in self._promises.values()):
             raise lost()
-        return await self._feeds.read(target, seen, timeout)
+        with ExitStack() as watched:
+            for held in self._promises.values():
+                if held.target == target:
+                    watched.enter_context(held.watch)
+            return await self._feeds.read(target, seen, timeout)
 
     async def stop(self) -> None:
         tasks = [held.task for held in self._promises.values()]
@@ -171,6 +204,7 @@ class SamplingSessions:
         # Seeing the exception also keeps asyncio from complaining should nobody fetch it.
         failed = task.cancelled() or task.exception() is not None
         self._finished[promise] = time.monotonic()
+        self._lines.leave(self._promises[promise].place)
         self._feeds.tell(self._promises[promise].target, promise, failed=failed)
 
     def _forget(self, promise: str) -> None:
@@ -185,18 +219,19 @@ class SamplingSessions:
             if when >= oldest and len(self._finished) <= _KEPT:
                 break
             self._forget(promise)
-        if len(self._promises) - len(self._finished) >= _OPEN:
-            raise Busy(f"{_OPEN} samples are waiting already", hint="Send fewer at a time.", retry_after=2)
+        gone = time.monotonic() - _ABANDONED_SECONDS
+        for held in self._promises.values():
+            if not held.watch.waiting and held.watch.until < gone:
+                held.task.cancel()
 
     async def _run(
         self,
         promise: str,
-        tenant: str,
+        place: Place,
         ask: Ask,
         voice: Voice,
         request: SampleRequest,
         stops: tuple[str, ...],
-        begun: asyncio.Event,
     ) -> SampleOutcome:
         tokens: list[list[int]] = [[] for _ in range(request.n)]
         logprobs: list[list[float]] = [[] for _ in range(request.n)]
@@ -207,7 +242,7 @@ class SamplingSessions:
         renderer = self._renderers[voice.base_model]
         async with aclosing(speak(self._voices, voice, request, renderer, stops)) as stream:
             async for piece in stream:
-                begun.set()
+                self._lines.begin(place)
                 tokens[piece.index].extend(piece.tokens)
                 logprobs[piece.index].extend(piece.logprobs)
                 top[piece.index].extend(piece.top)
@@ -218,7 +253,7 @@ class SamplingSessions:
         samples = tuple(Sample(tuple(t), tuple(lp), tuple(k), reason) for t, lp, k, reason in rows)
         if ask.recorded:
             said = _records(promise, samples)
-            await self._database.run(lambda c: sequences.add(c, tenant, said))
+            await self._database.run(lambda c: sequences.add(c, place.tenant, said))
         return SampleOutcome(samples, prompt, ask.targets, cached)
 
 

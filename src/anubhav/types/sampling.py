@@ -44,6 +44,8 @@ class SampleRequest:
     """Draw so many tokens at each position after the first, at the request's temperature."""
     top_logprobs: int = 0
     priority: Priority = "interactive"
+    tenant: str = ""
+    """Whose turn it takes; the house's own work takes turns as one more tenant."""
 
     @property
     def scores_prompt(self) -> bool:

@@ -168,3 +168,54 @@ async def test_bad_requests_are_refused(engine: TorchEngine) -> None:
     ):
         with pytest.raises(BadInput):
             await collect(engine, request)
+
+
+def test_a_tenant_that_comes_late_is_not_behind_the_backlog_of_another(engine: TorchEngine) -> None:
+    """Counted in steps of the engine, of which a lone request takes 1 to prefill and 19 to decode."""
+    sampling, order = Sampling(engine.model), list[str]()
+
+    def voice(tenant: str, number: int) -> Voice:
+        request = SampleRequest(prompt(number, 12), SamplingParams(20, seed=number), tenant=tenant)
+
+        def emit(event: Sampled | Exception) -> None:
+            assert isinstance(event, Sampled)
+            if event.stop_reason:
+                order.append(tenant)
+
+        return Voice(request, 0, number, None, emit)
+
+    sampling.add([voice("greedy", number) for number in range(400)])
+    for _ in range(5):
+        sampling.step()
+    sampling._turns.charge("greedy", 10_000)
+    sampling.add([voice("modest", 1000)])
+    steps = 0
+    while "modest" not in order:
+        sampling.step()
+        steps += 1
+    assert steps == 20
+    while sampling.busy:
+        sampling.step()
+    assert order.count("greedy") == 400
+
+
+def test_rows_that_wait_go_on_as_if_they_had_not(engine: TorchEngine) -> None:
+    def play(crowd: int) -> list[tuple[int, ...]]:
+        sampling = Sampling(engine.model)
+        told: list[list[int]] = [[] for _ in range(6)]
+
+        def voice(number: int, tenant: str, heard: list[int]) -> Voice:
+            request = SampleRequest(prompt(number, 20), SamplingParams(15, seed=number), tenant=tenant)
+            return Voice(request, 0, number, None, lambda event: heard.extend(getattr(event, "tokens", ())))
+
+        sampling.add([voice(number, "greedy", heard) for number, heard in enumerate(told)])
+        for _ in range(4):
+            sampling.step()
+        if crowd:
+            sampling._turns.charge("greedy", 10_000)
+            sampling.add([voice(90 + number, "modest", []) for number in range(crowd)])
+        while sampling.busy:
+            sampling.step()
+        return [tuple(tokens) for tokens in told]
+
+    assert play(0) == play(1) == play(2)

@@ -2,17 +2,17 @@
 
 Nothing else touches a tensor. The ports below hand work in through a queue and get results back in their event loop.
 After a training micro-batch the sampler may use as much time as that took before the next one begins, so chat goes on
-while training does.
+while training does. Tenants take turns in both.
 """
 
 import asyncio
-import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,18 +20,20 @@ import torch
 
 from anubhav.backends.torch.adapters import Adapter
 from anubhav.backends.torch.blending import blend
+from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
 from anubhav.backends.torch.sampling import Sampling, Voice
 from anubhav.backends.torch.training import Training
-from anubhav.errors import BadInput, Broken, NotFound, Unavailable
+from anubhav.backends.torch.turns import Turns
+from anubhav.errors import AnubhavError, BadInput, NotFound, Unavailable
+from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
 from anubhav.types.training import LoraSpec, OptimParams, Pass, PassResult
 
 T = TypeVar("T")
-Job = Generator[None, None, Any]
-log = logging.getLogger(__name__)
+Steps = Generator[None, None, Any]
 
 
 class TorchEngine:
@@ -42,10 +44,12 @@ class TorchEngine:
         self.model = Model(folder, device=kind, dtype=torch.float32 if kind.type == "cpu" else torch.bfloat16)
         self.training = Training(self.model)
         self.sampling = Sampling(self.model)
+        self._turns = Turns(owed=10.0, level=0.0)
+        """Of training, in seconds."""
         self.trainer = TorchTrainer(self)
         self.sampler = TorchSampler(self)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._jobs: deque[tuple[Job, Future[Any]]] = deque()
+        self._jobs: list[_Job] = []
         self._credit = 0.0
         self._open = True
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
@@ -62,20 +66,30 @@ class TorchEngine:
         """Run `action` in the owner thread, soon."""
         self._inbox.put(action)
 
-    async def work(self, make: Callable[[], Job]) -> Any:
-        """Run a job in the owner thread behind the other jobs; returns what the generator returns."""
+    async def work(self, make: Callable[[], Steps], *, adapter: AdapterId | None = None, tenant: str = "") -> Any:
+        """Run a job in the owner thread; returns what the generator returns. Jobs on one adapter keep their order."""
         if not self._open:
             raise Unavailable("The engine is stopping", hint="Repeat the request in a moment.")
         future: Future[Any] = Future()
-        self.post(lambda: self._jobs.append((make(), future)))
+        self.post(lambda: self._jobs.append(_Job(make(), future, adapter, tenant)))
         # Shielded: a caller that goes away must not cancel what the owner thread is about to finish.
         return await asyncio.shield(asyncio.wrap_future(future))
 
-    async def call(self, action: Callable[[], T]) -> T:
+    async def call(self, action: Callable[[], T], adapter: AdapterId | None = None) -> T:
         """Run one plain function as a job."""
-        return await self.work(lambda: _once(action))
+        return await self.work(lambda: _once(action), adapter=adapter)
 
     def _serve(self) -> None:
+        going = True
+        while going:
+            try:
+                self._work()
+                going = False
+            except BaseException as problem:  # noqa: BLE001 - without this thread everybody would wait for ever
+                self._end(told(problem))
+        self._end(Unavailable("The engine was stopped", hint="Repeat the request in a moment."))
+
+    def _work(self) -> None:
         while self._take():
             if self.sampling.busy and (self._credit > 0 or not self._jobs):
                 started = time.monotonic()
@@ -85,8 +99,15 @@ class TorchEngine:
                 started = time.monotonic()
                 self._advance()
                 self._credit = time.monotonic() - started
-        for _, future in self._jobs:
-            future.set_exception(Unavailable("The engine was stopped", hint="Repeat the request in a moment."))
+
+    def _end(self, failure: AnubhavError) -> None:
+        """Everything under way, by this."""
+        jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(failure)
+        self.sampling.fail(failure)
+        self._turns.want(set())
 
     def _take(self) -> bool:
         """Run what was posted, waiting for it only when there is nothing else to do. False: stop."""
@@ -100,22 +121,36 @@ class TorchEngine:
         return True
 
     def _advance(self) -> None:
-        job, future = self._jobs[0]
+        """One micro-batch of the tenant that used the engine least."""
+        self._turns.want({job.tenant for job in self._jobs})
+        first = {job.adapter: job for job in reversed(self._jobs)}
+        ready = {job.tenant: job for job in reversed(self._jobs) if first[job.adapter] is job}
+        job = ready[self._turns.order(ready)[0]]
+        started = time.monotonic()
         try:
-            next(job)
+            next(job.steps)
         except StopIteration as done:
-            self._jobs.popleft()
-            future.set_result(done.value)
+            self._jobs.remove(job)
+            job.future.set_result(done.value)
         except Exception as problem:  # noqa: BLE001 - handed to the caller that is waiting for it
-            self._jobs.popleft()
-            future.set_exception(problem)
+            self._jobs.remove(job)
+            job.future.set_exception(told(problem))
+        self._turns.charge(job.tenant, time.monotonic() - started)
+        self._turns.want({job.tenant for job in self._jobs})
 
     def _sample(self) -> None:
         try:
             self.sampling.step()
-        except Exception as problem:
-            log.exception("a sampling step failed")
-            self.sampling.fail(Broken("The engine could not sample", hint="The log says why."), problem)
+        except Exception as problem:  # noqa: BLE001 - handed to all who listen
+            self.sampling.fail(told(problem))
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    steps: Steps
+    future: Future[Any]
+    adapter: AdapterId | None
+    tenant: str
 
 
 def _once(action: Callable[[], T]) -> Generator[None, None, T]:
@@ -130,20 +165,24 @@ class TorchTrainer:
         self._engine = engine
 
     async def create(self, adapter: AdapterId, spec: LoraSpec) -> None:
-        await self._engine.call(lambda: self._engine.training.create(adapter, spec))
+        await self._engine.call(lambda: self._engine.training.create(adapter, spec), adapter)
 
-    async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
-        return [await self._engine.work(lambda work=work: self._engine.training.run(work)) for work in passes]
+    async def run(self, passes: Sequence[Pass], *, tenant: str = "") -> Sequence[PassResult]:
+        training = self._engine.training
+        return [
+            await self._engine.work(lambda work=work: training.run(work), adapter=work.adapter, tenant=tenant)
+            for work in passes
+        ]
 
     async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
-        return await self._engine.call(lambda: self._engine.training.step(adapter, params))
+        return await self._engine.call(lambda: self._engine.training.step(adapter, params), adapter)
 
     async def save(self, adapter: AdapterId, to: Path, *, optimizer: bool) -> None:
         def write() -> None:
             pupil = self._engine.training.pupil(adapter)
             write_adapter(self._engine.model.config, pupil.adapter, to, pupil.moments if optimizer else None)
 
-        await self._engine.call(write)
+        await self._engine.call(write, adapter)
 
     async def load(self, adapter: AdapterId, source: Path, *, optimizer: bool) -> None:
         def read() -> None:
@@ -151,7 +190,7 @@ class TorchTrainer:
             found, moments = read_adapter(model.config, source, model.device)
             self._engine.training.adopt(adapter, found, moments if optimizer else None)
 
-        await self._engine.call(read)
+        await self._engine.call(read, adapter)
 
     async def blend(self, adapter: AdapterId, parts: Sequence[tuple[Path, float]]) -> None:
         def join() -> None:
@@ -159,10 +198,20 @@ class TorchTrainer:
             read = [(read_adapter(model.config, folder, model.device)[0], share) for folder, share in parts]
             self._engine.training.adopt(adapter, blend(model.config, read, model.device), None)
 
-        await self._engine.call(join)
+        await self._engine.call(join, adapter)
+
+    async def distil(
+        self, adapter: AdapterId, work: Distillation, reference: Path | None, *, tenant: str = ""
+    ) -> Distilled:
+        def learn() -> Generator[None, None, Distilled]:
+            model = self._engine.model
+            other = read_adapter(model.config, reference, model.device)[0] if reference else None
+            return (yield from self._engine.training.distil(adapter, work, other))
+
+        return await self._engine.work(learn, adapter=adapter, tenant=tenant)
 
     async def drop(self, adapter: AdapterId) -> None:
-        await self._engine.call(lambda: self._engine.training.drop(adapter))
+        await self._engine.call(lambda: self._engine.training.drop(adapter), adapter)
 
 
 class TorchSampler:
@@ -191,7 +240,8 @@ class TorchSampler:
         loop = asyncio.get_running_loop()
 
         def emit(event: Sampled | Exception) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
+            with suppress(RuntimeError):  # its loop was closed: nobody listens any more
+                loop.call_soon_threadsafe(events.put_nowait, event)
 
         voices = [
             self._voice(request, index, emit) for index in range(request.first_index, request.first_index + request.n)

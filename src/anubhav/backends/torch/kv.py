@@ -25,6 +25,7 @@ class KvCache:
         self._v_LSGCD = self._empty(0, 0)
         self._mask_B11M: Tensor | None = None
         self._index_B: tuple[Tensor, Tensor] | None = None
+        self._rows: slice | Tensor = slice(0)
         self._longest = 0
 
     def reserve(self, rows: int, capacity: int) -> None:
@@ -36,10 +37,11 @@ class KvCache:
         if rows > had_rows and 2 * had_rows * capacity * self._token_bytes <= _KEPT_BYTES:
             rows = max(rows, 2 * had_rows)
         kept = min(rows, had_rows)  # a longer capacity is not paid for rows that nothing runs in
-        for name in ("_k_LSGCD", "_v_LSGCD"):
-            old, new = getattr(self, name), self._empty(rows, capacity)
-            new[:, :kept, :, :had] = old[:, :kept]
-            setattr(self, name, new)
+        # Both before either is used: without memory for the second one, what runs goes on in the old ones.
+        k_LSGCD, v_LSGCD = self._empty(rows, capacity), self._empty(rows, capacity)
+        k_LSGCD[:, :kept, :, :had] = self._k_LSGCD[:, :kept]
+        v_LSGCD[:, :kept, :, :had] = self._v_LSGCD[:, :kept]
+        self._k_LSGCD, self._v_LSGCD = k_LSGCD, v_LSGCD
 
     def release(self) -> None:
         """Give much memory back; called when nothing runs."""
@@ -56,11 +58,12 @@ class KvCache:
         self._k_LSGCD[:, target, :, :length] = self._k_LSGCD[:, source, :, :length]
         self._v_LSGCD[:, target, :, :length] = self._v_LSGCD[:, source, :, :length]
 
-    def begin_step(self, lengths: list[int]) -> None:
-        """Rows 0..B-1 each add one token after the `lengths` they hold."""
-        lengths_B = torch.tensor(lengths, device=self._device)
+    def begin_step(self, rows: list[int], lengths: list[int]) -> None:
+        """Each of these rows adds one token after the `lengths` it holds. Cheapest for rows 0..B-1."""
+        lengths_B, rows_B = torch.tensor(lengths, device=self._device), torch.tensor(rows, device=self._device)
         self._longest = max(lengths) + 1
-        self._index_B = (torch.arange(len(lengths), device=self._device), lengths_B)
+        self._rows = slice(len(rows)) if rows == list(range(len(rows))) else rows_B
+        self._index_B = (rows_B, lengths_B)
         columns_M = torch.arange(self._longest, device=self._device)
         self._mask_B11M = (columns_M <= lengths_B[:, None])[:, None, None]
 
@@ -70,9 +73,8 @@ class KvCache:
         rows_B, at_B = self._index_B
         self._k_LSGCD[layer].index_put_((rows_B[:, None], _heads(k_BGD), at_B[:, None]), k_BGD)
         self._v_LSGCD[layer].index_put_((rows_B[:, None], _heads(v_BGD), at_B[:, None]), v_BGD)
-        size = len(q_BHD)
-        k_BGMD = self._k_LSGCD[layer, :size, :, : self._longest]
-        v_BGMD = self._v_LSGCD[layer, :size, :, : self._longest]
+        k_BGMD = self._k_LSGCD[layer, :, :, : self._longest][self._rows]
+        v_BGMD = self._v_LSGCD[layer, :, :, : self._longest][self._rows]
         # Query heads of one group share keys: with the group as the query axis nothing is repeated or copied.
         q_BGQD = q_BHD.unflatten(1, (self._config.kv_heads, -1))
         return functional.scaled_dot_product_attention(q_BGQD, k_BGMD, v_BGMD, attn_mask=self._mask_B11M).flatten(1, 2)

@@ -13,18 +13,23 @@ from anubhav.errors import AnubhavError, Broken
 from anubhav.http.errors import status_of
 from anubhav.http.tinker.proto import CONTENT_TYPE, write_pass, write_samples
 from anubhav.serving.asks import SampleOutcome, Targets
+from anubhav.serving.sessions import Waiting
 from anubhav.training.promises import Blended, Created, Loaded, Outcome, Saved, Stepped
+from anubhav.types.distilling import Distilled
 from anubhav.types.sampling import PromptScores, TopLogprobs
 from anubhav.types.training import PassResult
 
 
-def pending(promise: str, *, paused: bool = False) -> Response:
-    """`paused`: its turn has not come, which the SDK tells its user once a minute, with the reason."""
+def pending(promise: str, waiting: Waiting | None = None, *, hitch: str | None = None) -> Response:
+    """What waits for its turn is paused, which the SDK tells its user once a minute, with the reason."""
     state: dict[str, Any] = {"queue_state": "active"}
-    if paused:
+    if hitch:
+        state = {"queue_state": "paused_capacity", "queue_state_reason": hitch}
+    if waiting and not waiting.begun:
         state = {
             "queue_state": "paused_capacity",
-            "queue_state_reason": "the server is busy with samples and training that came before",
+            "queue_state_reason": f"the server is busy: {waiting.ahead} of your samples came before this one, and"
+            f" {waiting.others} of others take turns with yours",
         }
     return JSONResponse({"type": "try_again", "request_id": promise, **state}, 408)
 
@@ -39,7 +44,7 @@ def training(outcome: Outcome, *, protobuf: bool) -> Response:
         return failed(outcome)
     if isinstance(outcome, PassResult):
         return Response(write_pass(outcome), media_type=CONTENT_TYPE) if protobuf else JSONResponse(_pass(outcome))
-    return JSONResponse(_plain(outcome))
+    return JSONResponse(_distilled(outcome) if isinstance(outcome, Distilled) else _plain(outcome))
 
 
 def _plain(outcome: Created | Loaded | Saved | Stepped | Blended) -> dict[str, Any]:
@@ -58,6 +63,11 @@ def _plain(outcome: Created | Loaded | Saved | Stepped | Blended) -> dict[str, A
         case Stepped(metrics):
             return {"metrics": {name: value for name, value in metrics.items() if math.isfinite(value)}}
     raise Broken("An operation ended in a way this face does not know")
+
+
+def _distilled(told: Distilled) -> dict[str, Any]:
+    outputs = [{"loss": {"data": [loss], "shape": [1], "dtype": "float32"}} for loss in told.losses]
+    return {"outputs": outputs, "metrics": dict(told.metrics), "type": "mint_forward_backward_reverse_kl"}
 
 
 def _pass(result: PassResult) -> dict[str, Any]:

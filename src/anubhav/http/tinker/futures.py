@@ -1,10 +1,12 @@
 """Promises over Tinker's wire: held until they are kept (pushed, not polled for) or half a minute has passed."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from anubhav.errors import Unavailable
 from anubhav.flows.house import House
 from anubhav.http.auth import principal
 from anubhav.http.tinker import answers, bodies
@@ -16,6 +18,8 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api/v1")
 _HOLD = 30.0
 """Seconds. The SDK gives up a poll after 45."""
+_BREATH = 1.0
+"""Seconds. On a 503 the SDK would ask again at once, and again."""
 
 
 @router.post("/retrieve_future")
@@ -27,13 +31,20 @@ async def retrieve_future(
     if body.request_id.startswith("sp_"):
         sampled = await house.sampling.wait(who.tenant, body.request_id, _HOLD)
         if isinstance(sampled, Waiting):
-            return answers.pending(body.request_id, paused=not sampled.begun)
+            return answers.pending(body.request_id, sampled)
         return answers.samples(sampled, protobuf=protobuf)
     if ":loss:" in body.request_id:
         await house.desk.losses.find(who.tenant, body.request_id)
         return JSONResponse({"type": "create_custom_loss", "loss_id": body.request_id})
-    outcome = await house.desk.promises.wait(who.tenant, body.request_id, _HOLD)
-    return answers.pending(body.request_id) if outcome is None else answers.training(outcome, protobuf=protobuf)
+    try:
+        outcome = await house.desk.promises.wait(who.tenant, body.request_id, _HOLD)
+        if outcome is not None:
+            return answers.training(outcome, protobuf=protobuf)
+        hitch = await house.desk.promises.hitch(who.tenant, body.request_id)
+    except Unavailable as problem:
+        await asyncio.sleep(_BREATH)
+        hitch = str(problem)
+    return answers.pending(body.request_id, hitch=hitch)
 
 
 @router.post("/retrieve_futures")
