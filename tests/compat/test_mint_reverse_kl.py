@@ -1,10 +1,8 @@
-"""MinT's reverse KL, sent through the stock SDK's own client as MinT's toolkit sends it: `mint/mint/_mintx.py` 0.2.0
-hands the same body to the same `client.post`, without a sequence number, and waits with the same `_APIFuture`.
-
-The toolkit itself pins another version of the SDK, so it cannot stand beside this one.
+"""MinT's reverse KL between the stock SDK's own operations: posted is what `mint/mint/_mintx.py` 0.2.0 of its toolkit
+posts, without a sequence number. The toolkit itself pins another version of the SDK and cannot stand beside this one.
 """
 
-import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +11,6 @@ import pytest
 import tinker
 from pydantic import BaseModel
 from tinker import types
-from tinker.lib.api_future_impl import _APIFuture
-from tinker.lib.client_connection_pool_type import ClientConnectionPoolType
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -66,19 +62,12 @@ def body_for(trainer: tinker.TrainingClient, reference: str, **changes: Any) -> 
     } | changes
 
 
-def reverse_kl(trainer: tinker.TrainingClient, reference: str, **changes: Any) -> Told:
-    holder, body = trainer.holder, body_for(trainer, reference, **changes)
-
-    async def send() -> types.UntypedAPIFuture:
-        with holder.aclient(ClientConnectionPoolType.TRAIN) as client:
-            path = "/api/v1/mint/forward_backward_reverse_kl"
-            return await client.post(path, body=body, cast_to=types.UntypedAPIFuture)
-
-    async def start() -> _APIFuture[Told]:
-        future, kind = await holder.execute_with_retries(send), "MintForwardBackwardReverseKL"
-        return _APIFuture(Told, holder, future, request_start_time=time.time(), request_type=kind)
-
-    return holder.run_coroutine_threadsafe(start()).result().result()
+def reverse_kl(server: Any, trainer: tinker.TrainingClient, reference: str, **changes: Any) -> Told:
+    headers = {"X-API-Key": server.key, "X-Idempotency-Key": f"stainless-python-retry-{uuid.uuid4()}"}
+    with httpx2.Client(base_url=f"{server.url}/api/v1", headers=headers) as wire:
+        sent = wire.post("/mint/forward_backward_reverse_kl", json=body_for(trainer, reference, **changes))
+        assert sent.status_code == 200, sent.text
+        return Told.model_validate(wire.post("/retrieve_future", json=sent.json()).json())
 
 
 @pytest.fixture(params=["fake", "torch"])
@@ -106,11 +95,13 @@ def taught(service: tinker.ServiceClient) -> str:
     return teacher.save_weights_for_sampler("teacher").result().path
 
 
-def test_a_student_learns_from_a_checkpoint_between_the_sdks_own_steps(service: tinker.ServiceClient) -> None:
+def test_a_student_learns_from_a_checkpoint_between_the_sdks_own_steps(
+    server: Any, service: tinker.ServiceClient
+) -> None:
     path, student = taught(service), new_run(service)
     losses: list[float] = []
     for _ in range(8):
-        told = reverse_kl(student, path)
+        told = reverse_kl(server, student, path)
         losses.append(told.metrics["loss:sum"])
         student.optim_step(ADAM).result()
     assert told.type == "mint_forward_backward_reverse_kl"
@@ -120,10 +111,10 @@ def test_a_student_learns_from_a_checkpoint_between_the_sdks_own_steps(service: 
     assert (told.metrics["num_samples:sum"], told.metrics["num_tokens:sum"]) == (2, 6)
     assert losses[0] > 0
     assert losses[-1] < 0.8 * losses[0]
-    assert reverse_kl(new_run(service), "tiny").metrics["loss:sum"] == pytest.approx(0, abs=1e-5)
+    assert reverse_kl(server, new_run(service), "tiny").metrics["loss:sum"] == pytest.approx(0, abs=1e-5)
     # What came before counts towards the same step, and the SDK's later numbers still find their place.
     student.forward_backward(BATCH, "cross_entropy").result()
-    reverse_kl(student, path, temperature=2.0)
+    reverse_kl(server, student, path, temperature=2.0)
     student.optim_step(ADAM).result()
     assert student.save_state("end").result().path.endswith("/weights/end")
 
@@ -142,14 +133,14 @@ def next_number(trainer: tinker.TrainingClient, wanted: bool) -> dict[str, int]:
     return {"seq_id": number + 1}
 
 
-def test_the_order_is_that_of_the_sends(service: tinker.ServiceClient) -> None:
+def test_the_order_is_that_of_the_sends(server: Any, service: tinker.ServiceClient) -> None:
     """The same with numbers, by hand, gives the same results."""
     path, loose, strict = taught(service), new_run(service), new_run(service)
     results: list[list[float]] = []
     for student, number in ((loose, False), (strict, True)):
         found: list[float] = []
         for _ in range(3):
-            found.append(reverse_kl(student, path, **next_number(student, number)).metrics["loss:sum"])
+            found.append(reverse_kl(server, student, path, **next_number(student, number)).metrics["loss:sum"])
             student.optim_step(ADAM).result()
         results.append(found)
     assert results[0] == pytest.approx(results[1], rel=1e-6)
@@ -168,7 +159,7 @@ def test_a_request_sent_again_under_its_key_is_one_gradient(server: Any, service
         assert changed.status_code in (400, 422)
     one = student.optim_step(ADAM).result()
     other = new_run(service)
-    assert reverse_kl(other, path).metrics == pytest.approx(once)
+    assert reverse_kl(server, other, path).metrics == pytest.approx(once)
     assert other.optim_step(ADAM).result().metrics["grad_norm"] == pytest.approx(one.metrics["grad_norm"])
 
 
@@ -194,9 +185,9 @@ def test_what_cannot_succeed_is_refused_for_good(
     assert student.optim_step(ADAM).result()
 
 
-def test_a_scalar_and_the_toolkits_own_dtype_are_read(service: tinker.ServiceClient) -> None:
+def test_a_scalar_and_the_toolkits_own_dtype_are_read(server: Any, service: tinker.ServiceClient) -> None:
     """Its TensorData says float32 of everything unless told otherwise, and may hold one number."""
     plain = {"target_tokens": {"data": [3, 4], "dtype": "float32"}, "weights": {"data": [1, 0.5], "shape": None}}
     one = {"target_tokens": {"data": 3, "dtype": "float32"}, "weights": {"data": 1.0}}
-    told = reverse_kl(new_run(service), "tiny", data=[DATA[0] | plain, DATA[0] | one])
+    told = reverse_kl(server, new_run(service), "tiny", data=[DATA[0] | plain, DATA[0] | one])
     assert told.metrics["num_tokens:sum"] == 3

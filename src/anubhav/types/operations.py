@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anubhav.types.checkpoints import Kind
+from anubhav.types.distilling import Distillation
 from anubhav.types.training import LoraSpec, OptimParams, Pass
 
 
@@ -57,4 +58,25 @@ class Save:
     """The age recipients to whom the files of external weights are encrypted."""
 
 
-Operation = Create | Load | Compute | Step | Save
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a checkpoint as they were when an operation that reads them was handed in."""
+
+    folder: str
+    """Relative to the data folder."""
+    manifest: Mapping[str, str]
+    """The hash of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distil:
+    """A forward_backward pass of the reverse KL from a reference."""
+
+    work: Distillation
+    reference: str
+    """The path of a checkpoint, or the name of the run's base model."""
+    files: Files | None = None
+    """The desk fills it in; None for the base model."""
+
+
+Operation = Create | Load | Compute | Step | Save | Distil

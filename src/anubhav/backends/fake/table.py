@@ -46,6 +46,14 @@ class Pull:
     slope: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """d loss / d logit of every token at one position."""
+
+    outlook: Outlook
+    slopes: Sequence[float]
+
+
 def look_ahead(tokens: Sequence[int], rows: Rows, scale: float, vocab: int) -> Outlook:
     base, total = _base(tokens[-1] % vocab, vocab)
     contexts = _contexts(tokens)
@@ -65,20 +73,26 @@ def log_softmax(logits: Sequence[float]) -> list[float]:
     return [logit - total for logit in logits]
 
 
-def gradient(pulls: Iterable[Pull], rows: Rows, scale: float) -> Rows:
+def gradient(pulls: Iterable[Pull | Sweep], rows: Rows, scale: float) -> Rows:
     """D loss / d parameter, of those that are there and of those these pulls bring into being."""
-    by_context: dict[int, list[Pull]] = {}
+    by_context: dict[int, list[Pull | Sweep]] = {}
     for pull in pulls:
         for context in pull.outlook.contexts:
             by_context.setdefault(context, []).append(pull)
     found: Rows = {}
     for context, group in by_context.items():
-        tokens = rows.get(context, {}).keys() | {pull.target for pull in group}
+        tokens = rows.get(context, {}).keys() | {token for pull in group for token in _wanted(pull)}
         found[context] = {token: scale * sum(_slope(pull, token) for pull in group) for token in sorted(tokens)}
     return found
 
 
-def _slope(pull: Pull, token: int) -> float:
+def _wanted(pull: Pull | Sweep) -> Iterable[int]:
+    return range(len(pull.slopes)) if isinstance(pull, Sweep) else (pull.target,)
+
+
+def _slope(pull: Pull | Sweep, token: int) -> float:
+    if isinstance(pull, Sweep):
+        return pull.slopes[token]
     return pull.slope * ((token == pull.target) - math.exp(pull.outlook.logprob(token)))
 
 

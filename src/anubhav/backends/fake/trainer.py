@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anubhav.backends.fake.distilling import distil
 from anubhav.backends.fake.files import OPTIMIZER, WEIGHTS, read_spec, read_tables, write_spec, write_tables
 from anubhav.backends.fake.losses import COMPUTE
 from anubhav.backends.fake.optimizer import Moments, update
-from anubhav.backends.fake.table import Pull, Rows, gradient, look_ahead
+from anubhav.backends.fake.table import Pull, Rows, Sweep, gradient, look_ahead
 from anubhav.errors import AnubhavError, BadInput, NotFound
 from anubhav.types.arrays import Array, floats
+from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.losses import LOSSES, options_of
 from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass, PassResult
@@ -25,7 +27,7 @@ class Pupil:
     spec: LoraSpec
     rows: Rows = field(default_factory=dict[int, dict[int, float]])
     moments: Moments = field(default_factory=Moments)
-    pulls: list[Pull] | None = None
+    pulls: list[Pull | Sweep] | None = None
     """None: no backward pass since the last step."""
 
     @property
@@ -41,7 +43,7 @@ class FakeTrainer:
     async def create(self, adapter: AdapterId, spec: LoraSpec) -> None:
         self._pupils[adapter] = Pupil(spec)
 
-    async def run(self, passes: Sequence[Pass]) -> Sequence[PassResult]:
+    async def run(self, passes: Sequence[Pass], *, tenant: str = "") -> Sequence[PassResult]:
         return [await self._run(work) for work in passes]
 
     async def step(self, adapter: AdapterId, params: OptimParams) -> Mapping[str, float]:
@@ -93,6 +95,16 @@ class FakeTrainer:
                 for token, value in row.items():
                     into[token] = into.get(token, 0.0) + share * value * spec.alpha / together.spec.alpha
         self._pupils[adapter] = together
+
+    async def distil(
+        self, adapter: AdapterId, work: Distillation, reference: Path | None, *, tenant: str = ""
+    ) -> Distilled:
+        pupil, other = self._pupil(adapter), Pupil(LoraSpec())
+        if reference:
+            other = Pupil(read_spec(reference), read_tables(reference / WEIGHTS)[0]["rows"])
+        told, sweeps = distil((pupil.rows, pupil.scale), (other.rows, other.scale), work, self._vocab)
+        pupil.pulls = [*(pupil.pulls or ()), *sweeps]
+        return told
 
     async def drop(self, adapter: AdapterId) -> None:
         self._pupils.pop(adapter, None)

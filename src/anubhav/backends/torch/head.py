@@ -16,6 +16,8 @@ from anubhav.backends.torch.model import Model
 
 _CHUNK = 256
 """Rows at a time: 50 MB of fp32 logits for a vocabulary of 49,152."""
+_WIDE_CHUNK = 64
+"""Where two models' distributions stand side by side."""
 
 Force = Callable[[Tensor, Tensor], Tensor]
 """(numbers of some pairs, their log-probabilities) → the derivative of the loss by each of these log-probabilities."""
@@ -28,6 +30,14 @@ class Pull:
     hidden_TE: Tensor
     a_RE: Tensor | None
     b_VR: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spots:
+    """Hidden states, and for each of P pairs the row of one."""
+
+    hidden_TE: Tensor
+    rows_P: Tensor
 
 
 @torch.no_grad()
@@ -48,11 +58,7 @@ def score_and_pull(
     """The log-probabilities as `score` gives them, and the gradient of the loss that `force` is the derivative of."""
     pair, scale = _lora(model, adapter)
     logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
-    pull = Pull(
-        torch.zeros_like(hidden_TE),
-        torch.zeros_like(pair.a_RI) if pair else None,
-        torch.zeros_like(pair.b_OR) if pair else None,
-    )
+    pull = _no_pull(hidden_TE, pair)
     for rows_C, pairs, place in _chunks(rows_P):
         hidden_CE = hidden_TE[rows_C]
         logits_CV, inner_CR = _logits(model, pair, scale, hidden_CE)
@@ -68,15 +74,71 @@ def score_and_pull(
             inner_CR = None if inner_CR is None else inner_CR[live]
         if not len(live):
             continue
-        dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
-        dhidden_CE = model.head.pull(dlogits_CV)
-        if pair and inner_CR is not None and pull.a_RE is not None and pull.b_VR is not None:
-            dinner_CR = torch.mm(dlogits_CV, pair.b_OR).mul_(scale)
-            dhidden_CE.addmm_(dinner_CR, pair.a_RI)
-            pull.a_RE.addmm_(dinner_CR.t(), hidden_CE)
-            pull.b_VR.addmm_(dlogits_CV.t(), inner_CR)
-        pull.hidden_TE[rows_C] = dhidden_CE
+        pull.hidden_TE[rows_C] = _pull_back(model, (pair, scale), pull, dlogits_CV, hidden_CE, inner_CR)
     return logprobs_P, pull
+
+
+Compare = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(numbers of some pairs, their logits, those of the other model) → (their losses, the derivative by their logits)."""
+
+
+@torch.no_grad()
+def compare_and_pull(
+    model: Model, adapters: tuple[Adapter, Adapter | None], ours: Spots, theirs: Spots, compare: Compare
+) -> tuple[Tensor, Pull]:
+    """The loss of each pair of positions, ours and another model's, and its gradient by our half."""
+    (pair, scale), other = _lora(model, adapters[0]), _lora(model, adapters[1])
+    loss_P = torch.empty(len(ours.rows_P), dtype=torch.float32, device=ours.hidden_TE.device)
+    pull = _no_pull(ours.hidden_TE, pair)
+    for pairs in torch.arange(len(ours.rows_P), device=loss_P.device).split(_WIDE_CHUNK):
+        rows_C = ours.rows_P[pairs]
+        hidden_CE = ours.hidden_TE[rows_C]
+        logits_CV, inner_CR = _logits(model, pair, scale, hidden_CE)
+        their_CV, _ = _logits(model, *other, theirs.hidden_TE[theirs.rows_P[pairs]])
+        loss_P[pairs], dlogits_CV = compare(pairs, logits_CV, their_CV)
+        # Added, not set: branches that begin alike share rows.
+        dhidden_CE = _pull_back(model, (pair, scale), pull, dlogits_CV, hidden_CE, inner_CR)
+        pull.hidden_TE.index_add_(0, rows_C, dhidden_CE)
+    return loss_P, pull
+
+
+def gradient_of(hidden_TE: Tensor, pull: Pull, adapter: Adapter) -> list[Tensor]:
+    """One tensor per parameter. The hidden states depend on every pair but the head's."""
+    body = [t for site, pair in adapter.pairs.items() if site[1] != "head" for t in (pair.a_RI, pair.b_OR)]
+    tensors = list(torch.autograd.grad(hidden_TE, body, pull.hidden_TE)) if body else []
+    pairs = [pair for site, pair in adapter.pairs.items() if site[1] != "head"]
+    for pair, b_gradient in zip(pairs, tensors[1::2], strict=True):
+        if pair.blocks_OR is not None:
+            b_gradient.mul_(pair.blocks_OR)
+    return [*tensors, *(t for t in (pull.a_RE, pull.b_VR) if t is not None)]
+
+
+def _no_pull(hidden_TE: Tensor, pair: Pair | None) -> Pull:
+    return Pull(
+        torch.zeros_like(hidden_TE),
+        torch.zeros_like(pair.a_RI) if pair else None,
+        torch.zeros_like(pair.b_OR) if pair else None,
+    )
+
+
+def _pull_back(
+    model: Model,
+    head: tuple[Pair | None, float],
+    pull: Pull,
+    dlogits_CV: Tensor,
+    hidden_CE: Tensor,
+    inner_CR: Tensor | None,
+) -> Tensor:
+    """The derivative by the chunk's hidden states; adds to the pull on the head's LoRA."""
+    pair, scale = head
+    dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
+    dhidden_CE = model.head.pull(dlogits_CV)
+    if pair and inner_CR is not None and pull.a_RE is not None and pull.b_VR is not None:
+        dinner_CR = torch.mm(dlogits_CV, pair.b_OR).mul_(scale)
+        dhidden_CE.addmm_(dinner_CR, pair.a_RI)
+        pull.a_RE.addmm_(dinner_CR.t(), hidden_CE)
+        pull.b_VR.addmm_(dlogits_CV.t(), inner_CR)
+    return dhidden_CE
 
 
 def _lora(model: Model, adapter: Adapter | None) -> tuple[Pair | None, float]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from anubhav.backends.torch.branches import Branch, Bucket, attend, fill_buckets
+from anubhav.backends.torch.lora import Segment
+from anubhav.backends.torch.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,12 @@ class Pack:
     rows: dict[int, tuple[int, ...]]
     """Per sequence number: the row of each of its tokens."""
     buckets: tuple[Bucket, ...]
+
+    def hidden(self, model: Model, segments: Sequence[Segment]) -> Tensor:
+        """The final hidden states of its tokens, (T, E)."""
+        device = model.device
+        tokens_T, positions_T = torch.tensor(self.tokens, device=device), torch.tensor(self.positions, device=device)
+        return model.hidden(tokens_T, positions_T, segments, self.attend)
 
     def attend(self, _layer: int, q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> Tensor:
         return attend(self.buckets, q_THD, k_TGD, v_TGD)

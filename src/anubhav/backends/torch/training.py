@@ -12,15 +12,18 @@ from torch import Tensor
 
 from anubhav.backends.torch import adamw, dimuon
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
+from anubhav.backends.torch.distilling import distil
+from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.graphs import CustomLoss
-from anubhav.backends.torch.head import Pull, score, score_and_pull
+from anubhav.backends.torch.head import gradient_of, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import COMPUTE
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.optimizer import Gradient, Moments, norm
 from anubhav.backends.torch.packing import Pack, pack
-from anubhav.errors import AnubhavError, BadInput, Broken, NotFound
+from anubhav.errors import AnubhavError, BadInput, NotFound
 from anubhav.types.arrays import Array, floats
+from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.losses import LOSSES, options_of
 from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass, PassResult
@@ -93,9 +96,7 @@ class Training:
         except AnubhavError as failure:
             return PassResult(failure=failure)
         except (RuntimeError, MemoryError) as problem:
-            failure = Broken("The engine could not compute this pass", hint="The log says why.")
-            failure.__cause__ = problem
-            return PassResult(failure=failure)
+            return PassResult(failure=told(problem))
 
     def _run(self, work: Pass) -> Generator[None, None, PassResult]:
         options = options_of(work.loss, work.config)
@@ -127,6 +128,16 @@ class Training:
             **(custom.metrics() if custom else {}),
         }
         return PassResult(tuple(logprobs[number] for number in range(len(work.data))), metrics)
+
+    def distil(
+        self, name: AdapterId, work: Distillation, reference: Adapter | None
+    ) -> Generator[None, None, Distilled]:
+        """Like `run`, for the reverse KL from `reference`, or from the base model; what fails is raised."""
+        pupil = self.pupil(name)
+        told, gradient = yield from distil(self._model, (pupil.adapter, reference), work, self._budget)
+        if gradient.tensors:
+            pupil.gradient.add(gradient.tensors)
+        return told
 
     @torch.no_grad()
     def _look(
@@ -166,23 +177,10 @@ class Training:
             logprobs_P, pull = score_and_pull(*where, lambda pairs, _: slope_P[pairs])
         else:
             logprobs_P, pull = score_and_pull(*where, slope_of_some)
-        return logprobs_P, float(torch.stack(lost).sum()), _gradient(hidden_TE, pull, adapter)
+        return logprobs_P, float(torch.stack(lost).sum()), gradient_of(hidden_TE, pull, adapter)
 
     def _hidden(self, one: Pack, adapter: Adapter) -> Tensor:
-        device = self._model.device
-        tokens_T, positions_T = torch.tensor(one.tokens, device=device), torch.tensor(one.positions, device=device)
-        return self._model.hidden(tokens_T, positions_T, [Segment(adapter)], one.attend)
-
-
-def _gradient(hidden_TE: Tensor, pull: Pull, adapter: Adapter) -> list[Tensor]:
-    """One tensor per parameter. The hidden states depend on every pair but the head's."""
-    body = [t for site, pair in adapter.pairs.items() if site[1] != "head" for t in (pair.a_RI, pair.b_OR)]
-    tensors = list(torch.autograd.grad(hidden_TE, body, pull.hidden_TE)) if body else []
-    pairs = [pair for site, pair in adapter.pairs.items() if site[1] != "head"]
-    for pair, b_gradient in zip(pairs, tensors[1::2], strict=True):
-        if pair.blocks_OR is not None:
-            b_gradient.mul_(pair.blocks_OR)
-    return [*tensors, *(t for t in (pull.a_RE, pull.b_VR) if t is not None)]
+        return one.hidden(self._model, [Segment(adapter)])
 
 
 def _score(one: Pack, work: Pass, options: Mapping[str, float], device: torch.device) -> _Scored:

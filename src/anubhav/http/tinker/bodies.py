@@ -273,6 +273,28 @@ class Interpolate(Body):
     output_checkpoint_type: Literal["sampler"] = "sampler"
 
 
+class PlainTensor(Body):
+    """Of MinT's toolkit: flat values; the shape and the dtype that come with them say nothing more."""
+
+    data: list[int] | list[float] | float
+
+
+class ReverseKLDatum(Body):
+    student_input: ModelInput
+    reference_input: ModelInput
+    target_tokens: PlainTensor
+    weights: PlainTensor
+
+
+class ReverseKL(OfModel):
+    """MinT's: a pass of the reverse KL from a checkpoint."""
+
+    reference_model_path: Name
+    data: list[ReverseKLDatum]
+    temperature: float = 1.0
+    seq_id: Seq | None = None
+
+
 class Project(Body):
     project_id: Name
 

@@ -10,6 +10,7 @@ from anubhav.http.tinker import (
     futures,
     hub,
     losses,
+    mint,
     records,
     sampling,
     service,
@@ -19,7 +20,8 @@ from anubhav.http.tinker import (
 )
 
 router = APIRouter()
-for _part in (service, training, losses, sampling, futures, records, sessions, downloads, uploads, accounts, auth):
+_PARTS = (service, training, losses, sampling, futures, records, sessions, downloads, uploads, mint, accounts, auth)
+for _part in _PARTS:
     router.include_router(_part.router)
 hub_router = hub.router
 
