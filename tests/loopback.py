@@ -36,17 +36,16 @@ class Loopback:
         return asyncio.run_coroutine_threadsafe(self.keyring.add(tenant), self.loop).result()
 
 
-async def host(folder: Path, port: int, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
+async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
     model = Model("tiny", folder / "tiny", "Apache-2.0", "folder", 512, 258)
     settings = Settings(data_dir=folder / "data", models_dir=folder / "models", api_key=KEY)
     async with build(settings, {"tiny": model}) as (house, keyring):
         await keyring.preset(KEY)
         app = create_app(house, keyring, hosts=LOOPBACK)
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", timeout_graceful_shutdown=1))
         # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         started.set_result((Loopback(url, KEY, keyring, house, asyncio.get_running_loop()), server))
@@ -54,13 +53,12 @@ async def host(folder: Path, port: int, started: "Future[tuple[Loopback, uvicorn
 
 
 @contextmanager
-def hosted(folder: Path, port: int = 0) -> Generator[Loopback]:
-    """`port` 0: a free one. Hosted again on the same folder and port, it is the same server, restarted."""
+def hosted(folder: Path) -> Generator[Loopback]:
     started: Future[tuple[Loopback, uvicorn.Server]] = Future()
 
     def serve() -> None:
         try:
-            asyncio.run(host(folder, port, started))
+            asyncio.run(host(folder, started))
         except Exception as problem:
             started.set_exception(problem)
             raise

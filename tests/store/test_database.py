@@ -88,3 +88,29 @@ async def test_closed_is_told(database: Database) -> None:
     database.close()
     with pytest.raises(Unavailable, match="stopping"):
         await database.run(names)
+
+
+async def test_a_full_disk_stops_what_needs_room_and_nothing_else(tmp_path: Path) -> None:
+    """SQLite itself is out of room here; those who read and those who write wait for the same commit."""
+    database = Database(tmp_path / "a.db")
+    await database.run(add("one"))
+    await database.run(lambda c: c.execute("PRAGMA max_page_count=1").fetchall())  # never less than there are
+    results = await asyncio.gather(
+        database.run(names), database.run(add("x" * 100_000)), database.run(names), return_exceptions=True
+    )
+    assert results[0] == results[2] == ["one"]
+    assert isinstance(results[1], Unavailable)
+    assert "disk" in str(results[1])
+    await database.run(lambda c: c.execute("PRAGMA max_page_count=1000000").fetchall())
+    await database.run(add("two"))
+    assert await database.run(names) == ["one", "two"]
+    database.close()
+
+
+async def test_what_no_room_can_mend_is_told_as_a_failure(database: Database) -> None:
+    """Waiting for it, as for space, would never end."""
+    results = await asyncio.gather(
+        database.run(lambda c: c.execute("SELECT * FROM nothing")), database.run(add("one")), return_exceptions=True
+    )
+    assert isinstance(results[0], Broken)
+    assert await database.run(names) == ["one"]

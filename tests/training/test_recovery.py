@@ -15,9 +15,9 @@ from anubhav.store import runs
 from anubhav.store.runs import SnapshotRow
 from anubhav.training.promises import Outcome, Saved, Stepped
 from anubhav.training.snapshots import Pace
-from anubhav.types.ids import RunId
+from anubhav.types.ids import AdapterId, RunId
 from anubhav.types.operations import Load, Operation
-from anubhav.types.training import PassResult
+from anubhav.types.training import OptimParams, PassResult
 
 PACE = Pace(steps=3, seconds=1e9)
 LAP: list[Operation] = [
@@ -161,6 +161,45 @@ async def test_a_refused_step_is_refused_again_by_replay(workshop: Workshop) -> 
     await workshop.restart()
     await train(workshop, plain, [learn((4, 5, 6)), STEP])
     assert await weights(workshop, run, 6) == await weights(workshop, plain, 3)
+
+
+async def test_a_step_the_engine_failed_at_leaves_no_trace(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at once nor after a restart, however far it came: its gradient waits for the next step."""
+    run, plain = await workshop.new_run(), await workshop.new_run()
+    trainer = workshop.trainer
+    step = trainer.step
+
+    async def fail_late(adapter: AdapterId, params: OptimParams) -> None:
+        await step(adapter, params)
+        raise MemoryError
+
+    await train(workshop, run, LAP[:6])
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "step", fail_late)
+        failure = await workshop.do(run, 7, STEP)
+    assert isinstance(failure, Broken)
+    assert "memory" in failure.message
+    await train(workshop, run, LAP[6:7], 8)
+    await workshop.restart()
+    await train(workshop, run, [STEP], 9)
+    await train(workshop, plain, [*LAP[:7], STEP])
+    assert await weights(workshop, run, 10) == await weights(workshop, plain, 9)
+
+
+async def test_a_run_the_engine_cannot_bring_back_says_so(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await workshop.new_run()
+    await train(workshop, run, LAP[:4])
+    await workshop.restart()
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workshop.trainer, "create", fail)
+        failure = await workshop.do(run, 5, STEP)
+    assert isinstance(failure, Broken)
+    assert "CUDA" not in str(failure)
+    assert isinstance(await workshop.do(await workshop.new_run(), 1, STEP), Stepped)
 
 
 async def test_a_session_outlives_the_server(workshop: Workshop) -> None:

@@ -97,14 +97,16 @@ def set_public(connection: sqlite3.Connection, path: str, *, public: bool) -> No
 
 
 def folders(connection: sqlite3.Connection) -> set[str]:
-    """Every folder a checkpoint or a snapshot names."""
-    rows = connection.execute("SELECT folder FROM checkpoints UNION SELECT folder FROM snapshots")
+    """Every folder a checkpoint or a snapshot names, or an operation may still have to read again."""
+    query = "SELECT folder FROM checkpoints UNION SELECT folder FROM snapshots UNION SELECT folder FROM pins"
+    rows = connection.execute(query)
     return {row["folder"] for row in rows}
 
 
 def named(connection: sqlite3.Connection, folder: str) -> bool:
-    """A copy shares its source's folder, so that it stays as long as either."""
-    return connection.execute("SELECT 1 FROM checkpoints WHERE folder = ?", (folder,)).fetchone() is not None
+    """A copy shares its source's folder, so that it stays as long as either; pins hold it too."""
+    query = "SELECT 1 FROM checkpoints WHERE folder = ? UNION ALL SELECT 1 FROM pins WHERE folder = ?"
+    return connection.execute(query, (folder, folder)).fetchone() is not None
 
 
 def _about(path: TinkerPath) -> dict[str, object]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anubhav.errors import Broken, Unavailable
+from anubhav.errors import AnubhavError, Broken, Unavailable
 from anubhav.store.migrations import migrate
 
 Connection = sqlite3.Connection
@@ -72,29 +72,51 @@ class Database:
             for work, future in batch:
                 results.append((future, *self._attempt(work)))
             self._connection.execute("COMMIT")
-        except sqlite3.Error as problem:
-            log.error("the store could not commit: %s", problem)
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            failure = Unavailable(
-                "The server cannot write to its disk now, so nothing was accepted",
-                hint="Free some space in the data folder and repeat the request.",
-            )
-            results = [(future, None, failure) for _, future in batch]
+        except Exception as problem:  # noqa: BLE001 - without this thread everybody would wait for ever
+            self._back_out()
+            if len(batch) > 1:
+                # What one work met is not its neighbours': reads go on while the disk is full.
+                for item in batch:
+                    self._commit([item])
+                return
+            results = [(batch[0][1], None, _failure(problem))]
         for future, value, error in results:
             _settle(future, value, error)
+
+    def _back_out(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            log.exception("the store could not take a transaction back")
 
     def _attempt(self, work: Work) -> tuple[Any, BaseException | None]:
         self._connection.execute("SAVEPOINT work")
         try:
             value, error = work(self._connection), None
         except Exception as problem:
+            if isinstance(problem, sqlite3.DatabaseError) and not isinstance(problem, _OF_THE_WORK):
+                raise  # it may have ended the transaction already
             self._connection.execute("ROLLBACK TO work")
-            if isinstance(problem, sqlite3.OperationalError):
-                raise
             value, error = None, problem
         self._connection.execute("RELEASE work")
         return value, error
+
+
+_OF_THE_WORK = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""What SQLite raises for what a work asked for. The rest is for the disk and the file to answer."""
+_PERMANENT = ("malformed", "not a database", "no such", "syntax error")
+
+
+def _failure(problem: Exception) -> AnubhavError:
+    if isinstance(problem, sqlite3.OperationalError) and not any(sign in str(problem) for sign in _PERMANENT):
+        log.error("the store could not commit: %s", problem)
+        return Unavailable(
+            "The server cannot write to its disk now, so nothing was accepted",
+            hint="Free some space in the data folder and repeat the request.",
+        )
+    log.error("the store failed", exc_info=problem)
+    return Broken("The server's database failed", hint="The server's log says why; it may need its backup.")
 
 
 def _settle(future: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:

@@ -100,7 +100,16 @@ CREATE TABLE losses (
     id TEXT PRIMARY KEY, session TEXT NOT NULL, tenant TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL);
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES)
+_INSERTS = """
+CREATE TABLE inserts (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, behind INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (run, seq),
+    UNIQUE (run, key));
+CREATE INDEX inserts_by_place ON inserts (run, behind);
+CREATE TABLE pins (run TEXT NOT NULL, seq INTEGER NOT NULL, folder TEXT NOT NULL, PRIMARY KEY (run, seq));
+CREATE INDEX pins_by_folder ON pins (folder);
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -133,7 +133,8 @@ def list_runs(connection: sqlite3.Connection, tenant: str, project: str | None =
 def waiting_runs(connection: sqlite3.Connection) -> list[RunRow]:
     """Runs with operations that were acknowledged and not applied."""
     rows = connection.execute(
-        "SELECT * FROM runs WHERE ended = 0 AND id IN (SELECT run FROM ops WHERE state = 'pending') ORDER BY created_at"
+        "SELECT * FROM runs WHERE ended = 0 AND id IN"
+        " (SELECT run FROM ops WHERE state = 'pending' AND kind != 'Void') ORDER BY created_at"
     )
     return [_run(row) for row in rows]
 
@@ -163,6 +164,49 @@ def find_op(connection: sqlite3.Connection, run: str, seq: int) -> OpRow | None:
     return _op(row) if row else None
 
 
+def place(connection: sqlite3.Connection, run: str, number: int | None) -> int:
+    """The sequence number of what the client calls `number`: one more for each operation let in before it.
+
+    None: behind everything received so far.
+    """
+    if number is None:
+        query = "SELECT seq FROM ops WHERE run = ? ORDER BY seq DESC LIMIT 1"
+        row = connection.execute(query, (run,)).fetchone()
+        return row["seq"] + 1 if row else 0
+    query = "SELECT count(*) AS before FROM inserts WHERE run = ? AND behind < ?"
+    return number + connection.execute(query, (run, number)).fetchone()["before"]
+
+
+def find_sent(connection: sqlite3.Connection, run: str, number: int | None, key: str | None) -> OpRow | None:
+    """The operation with this number of the client's, or, without one, with this key."""
+    if number is not None:
+        return find_op(connection, run, place(connection, run, number))
+    query = "SELECT ops.* FROM ops JOIN inserts USING (run, seq) WHERE run = ? AND key = ?"
+    row = connection.execute(query, (run, key)).fetchone()
+    return _op(row) if row else None
+
+
+def let_in(connection: sqlite3.Connection, run: str, seq: int, key: str) -> None:
+    """Say that the newest operation has no number of the client's, so that the next one does not take its place."""
+    connection.execute(
+        "INSERT INTO inserts (run, seq, behind, key) SELECT ?, ?, ? - 1 - count(*), ? FROM inserts WHERE run = ?",
+        (run, seq, seq, key, run),
+    )
+
+
+def pin(connection: sqlite3.Connection, run: str, seq: int, folder: str) -> None:
+    """Keep the folder for as long as this operation may have to be done again."""
+    connection.execute("INSERT INTO pins (run, seq, folder) VALUES (?,?,?)", (run, seq, folder))
+
+
+def unpin(connection: sqlite3.Connection, run: str, before: int | None = None) -> list[str]:
+    """Let go of what the operations before that one, or all of the run's, held; returns the folders."""
+    rows = connection.execute(
+        "DELETE FROM pins WHERE run = ? AND (? IS NULL OR seq < ?) RETURNING folder", (run, before, before)
+    )
+    return [row["folder"] for row in rows.fetchall()]
+
+
 def find_promise(connection: sqlite3.Connection, tenant: str, promise: str) -> OpRow | None:
     """The operation behind a promise, if the tenant's."""
     row = connection.execute(
@@ -177,6 +221,21 @@ def last_settled(connection: sqlite3.Connection, run: str) -> int:
     query = "SELECT seq FROM ops WHERE run = ? AND state != 'pending' ORDER BY seq DESC LIMIT 1"
     row = connection.execute(query, (run,)).fetchone()
     return row["seq"] if row else -1
+
+
+def count_between(connection: sqlite3.Connection, run: str, low: int, high: int) -> int:
+    """How many operations of the run have numbers above `low` and below `high`."""
+    query = "SELECT count(*) AS found FROM ops WHERE run = ? AND seq > ? AND seq < ?"
+    return connection.execute(query, (run, low, high)).fetchone()["found"]
+
+
+def replace_op(connection: sqlite3.Connection, op: OpRow) -> None:
+    """Let `op` take the place of what was refused there."""
+    connection.execute(
+        "UPDATE ops SET kind = ?, body = ?, digest = ?, promise = ?, created_at = ?"
+        " WHERE run = ? AND seq = ? AND state = 'pending'",
+        (op.kind, op.body, op.digest, op.promise, time.time(), op.run, op.seq),
+    )
 
 
 def ops_from(connection: sqlite3.Connection, run: str, seq: int) -> list[OpRow]:

@@ -21,11 +21,12 @@ from anubhav.store.samplers import SamplerRow
 from anubhav.training.checkpoints import Checkpoints, adapter_id
 from anubhav.training.export import encrypt
 from anubhav.training.journal import read_operation
-from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped
+from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped, read_outcome
 from anubhav.training.snapshots import Snapshots
 from anubhav.types.checkpoints import Checkpoint, TinkerPath
+from anubhav.types.distilling import Distilled
 from anubhav.types.ids import AdapterId
-from anubhav.types.operations import Compute, Create, Load, Save, Step
+from anubhav.types.operations import Compute, Create, Distil, Load, Save, Step
 from anubhav.types.training import PassResult
 
 _START_AGAIN = "Open another run from its last checkpoint."
@@ -41,6 +42,8 @@ class Deed:
     """What belongs into the transaction that stores the outcome."""
     obsolete: str | None = None
     """A folder that nothing names once that is committed."""
+    unsure: bool = False
+    """The engine failed on the way, so where the trainer stands must come out of the journal."""
 
 
 class Bench:
@@ -52,8 +55,7 @@ class Bench:
 
     async def replay(self, op: OpRow) -> None:
         """Bring the trainer to where this settled operation left it. Raises Broken if it cannot be done again."""
-        # A failed step dropped its gradient, so it must be repeated; other failures left no trace.
-        if op.kind == "Save" or (op.state == "failed" and op.kind != "Step"):
+        if op.kind == "Save" or _left_no_trace(op):
             return
         if not op.body:
             raise Broken(f"The snapshots that held operation {op.seq} are damaged", hint=_START_AGAIN)
@@ -75,8 +77,11 @@ class Bench:
         if isinstance(outcome, PassResult) and isinstance(operation, Compute):
             tokens = sum(len(datum.tokens) for datum in operation.work.data)
             return Deed(outcome, lambda c: usage.count_tokens(c, op.run, op.seq, tokens))
+        if isinstance(outcome, Distilled) and isinstance(operation, Distil):
+            tokens = sum(len(datum.tokens) + len(datum.reference_tokens) for datum in operation.work.data)
+            return Deed(outcome, lambda c: usage.count_tokens(c, op.run, op.seq, tokens))
         if isinstance(outcome, AnubhavError) or not isinstance(operation, Load):
-            return Deed(outcome)
+            return Deed(outcome, unsure=isinstance(operation, Step) and isinstance(outcome, Broken))
         # With its snapshot a load needs no replay, which could meet a path overwritten since.
         return Deed(Created(self._run.id) if op.seq == 0 else outcome, await self._snapshots.take(op.seq))
 
@@ -87,11 +92,13 @@ class Bench:
             raise
         except AnubhavError as failure:
             return failure
-        except Exception:
+        except Exception as problem:
             log.exception("an operation of run %s failed", self._run.id)
+            if isinstance(problem, MemoryError):
+                return Broken("The server ran out of memory on this", hint="Send fewer or shorter data at a time.")
             return Broken("The engine could not do this operation", hint="The server's log says why.")
 
-    async def _do(self, operation: Create | Load | Compute | Step) -> Outcome:
+    async def _do(self, operation: Create | Load | Compute | Step | Distil) -> Outcome:
         match operation:
             case Create(_, spec):
                 await self._trainer.create(self._adapter, spec)
@@ -104,8 +111,11 @@ class Bench:
                 await self._trainer.load(self._adapter, folder, optimizer=optimizer)
                 return Loaded(path)
             case Compute(work):
-                (result,) = await self._trainer.run([work])
+                (result,) = await self._trainer.run([work], tenant=self._run.tenant)
                 return result.failure or result
+            case Distil(work, _, files):
+                folder = None if files is None else await self._checkpoints.reopen(files)
+                return await self._trainer.distil(self._adapter, work, folder, tenant=self._run.tenant)
             case Step(params):
                 return Stepped(dict(await self._trainer.step(self._adapter, params)))
 
@@ -146,6 +156,13 @@ class Bench:
                 samplers.add(connection, opened)
 
         return Deed(Saved(str(path), operation.sampler), record, before[0].folder if before else None)
+
+
+def _left_no_trace(op: OpRow) -> bool:
+    """A failed step dropped its gradient, so it must be repeated, unless it was the engine that failed."""
+    if op.state != "failed" or op.kind != "Step":
+        return op.state == "failed"
+    return op.result is not None and isinstance(read_outcome(op.result), Broken)
 
 
 def name_taken(path: TinkerPath) -> BadInput:

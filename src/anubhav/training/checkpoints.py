@@ -14,6 +14,7 @@ from anubhav.store import checkpoints as shelf
 from anubhav.store.database import Database
 from anubhav.types.checkpoints import Checkpoint, checked_ttl, parse_path
 from anubhav.types.ids import AdapterId, RunId, new_id
+from anubhav.types.operations import Files
 
 _WEIGHTS = "adapter_model.safetensors"
 _PARTS = ("checkpoints", "snapshots")
@@ -53,6 +54,12 @@ class Checkpoints:
         if checkpoint.path.kind == "external_weights":
             raise BadInput(f"{checkpoint.path} can only be downloaded", hint="Use a checkpoint that is not external.")
         return (await self.files(checkpoint))[0]
+
+    async def keep(self, tenant: str, path: str) -> tuple[Checkpoint, Files]:
+        """What `find` and `folder` find, to `reopen` when the checkpoint is gone; a pin must hold the folder."""
+        found, manifest = await self._find(tenant, path)
+        await self.folder(found)
+        return found, Files(found.folder, manifest)
 
     async def files(self, checkpoint: Checkpoint) -> tuple[Path, tuple[str, ...]]:
         """The folder and the names of the files in it, whatever the kind; verified like `folder`."""
@@ -145,6 +152,11 @@ class Checkpoints:
             return
         self._verified.discard(folder)
         await asyncio.to_thread(shutil.rmtree, self._root / folder, ignore_errors=True)
+
+    async def reopen(self, files: Files) -> Path:
+        """Where they lie, whether a checkpoint still names them or not; verified like `folder`."""
+        await asyncio.to_thread(self.verify, files.folder, dict(files.manifest))
+        return self._root / files.folder
 
     def path_of(self, folder: str) -> Path:
         return self._root / folder

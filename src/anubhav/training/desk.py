@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anubhav.errors import BadInput, Busy, Gone, Mismatch, NotFound, Unavailable
+from anubhav.errors import AnubhavError, BadInput, Busy, Gone, Mismatch, NotFound, Unavailable
 from anubhav.ports import Trainer
 from anubhav.store import checkpoints as shelf
 from anubhav.store import runs
@@ -22,18 +22,20 @@ from anubhav.training.bench import Bench, name_taken
 from anubhav.training.blends import Blends
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.copies import Copy, copy
+from anubhav.training.distilling import with_files
 from anubhav.training.export import check_recipients
 from anubhav.training.graphs import CustomLosses
 from anubhav.training.imports import Imports
 from anubhav.training.journal import rename_adapter, write_operation
 from anubhav.training.limits import Limits, check
 from anubhav.training.promises import Promises, write_outcome
+from anubhav.training.refusals import FINAL, REFUSAL, VOID, is_open, stand_in
 from anubhav.training.sessions import Sessions
 from anubhav.training.snapshots import Pace, Snapshots
 from anubhav.training.turnstile import Turnstile
 from anubhav.types.checkpoints import TinkerPath, checked_ttl
 from anubhav.types.ids import AdapterId, RunId, new_id
-from anubhav.types.operations import Create, Load, Operation, Save
+from anubhav.types.operations import Create, Distil, Load, Operation, Save
 from anubhav.types.training import LoraSpec
 
 _SWEEP = 60.0
@@ -117,25 +119,60 @@ class Desk:
             await self.end(tenant, RunId(run))
 
     async def submit(
-        self, tenant: str, run: RunId, seq: int, operation: Operation, *, metadata: Mapping[str, str] | None = None
+        self,
+        tenant: str,
+        run: RunId,
+        seq: int | None,
+        operation: Operation,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> str:
-        """The promise of this operation. Raises, and journals nothing, when it could never succeed."""
-        if not 0 <= seq <= self._limits.max_seq:
+        """The promise of this operation. Raises, and journals nothing, when it could never succeed.
+
+        `seq` None: it stands behind everything received so far, and `key` tells when it is sent again.
+        """
+        if seq is not None and not 0 <= seq <= self._limits.max_seq:
             raise BadInput(f"The sequence number {seq} is out of range", hint="Number operations 1, 2, 3 …")
-        kind, body, digest = write_operation(rename_adapter(operation, AdapterId(run)))
-        op = OpRow(run, seq, kind, body, digest, new_id("tp"), "pending", None)
-        row, found = await self._database.run(lambda c: (runs.find_run(c, run), runs.find_op(c, run, seq)))
-        if row is not None and found is not None and row.tenant == tenant:
+        operation = rename_adapter(operation, AdapterId(run))
+        kind, body, digest = write_operation(operation)
+        row, place, found = await self._database.run(
+            lambda c: (runs.find_run(c, run), runs.place(c, run, seq), runs.find_sent(c, run, seq, key))
+        )
+        op = OpRow(run, place, kind, body, digest, new_id("tp"), "pending", None)
+        if row is not None and found is not None and not is_open(found) and row.tenant == tenant:
+            self._offer(row, found)
             return _same(found, op).promise
         row = (
             await self._open(tenant, run, operation, metadata or {})
             if seq == 0 and not row
             else _owned(row, tenant, run)
         )
-        await self._check(tenant, row, seq, operation)
-        entry = await self._database.run(lambda c: _enter(c, row, op))
+        await self._check(tenant, row, place, operation)
+        folder = None
+        if isinstance(operation, Distil):
+            operation = await with_files(operation, tenant, row, self.checkpoints)
+            folder = operation.files and operation.files.folder
+            op = replace(op, body=write_operation(operation)[1])
+        entry = await self._database.run(lambda c: _enter(c, row, op, _Sent(seq, key, folder)))
         self._turnstile(row).offer(entry)
         return entry.promise
+
+    async def refuse(self, tenant: str, run: RunId, number: int, refusal: AnubhavError) -> str:
+        """Let what comes behind this number pass it, as its operation was refused: raises `refusal`.
+
+        Or returns a promise that fails by it, when the operation came before its predecessors.
+        """
+        row = await self._database.run(lambda c: runs.find_run(c, run))
+        known = row is not None and row.tenant == tenant and not row.ended
+        if row is None or not known or number < 1 or not isinstance(refusal, FINAL):
+            raise refusal
+        stand = await self._database.run(lambda c: stand_in(c, run, number, refusal))
+        if stand:
+            self._offer(row, stand.op)
+            if stand.ahead:
+                return stand.op.promise
+        raise refusal
 
     async def run(self, tenant: str, run: RunId) -> RunInfo:
         return _info(await self._row(tenant, run))
@@ -170,6 +207,8 @@ class Desk:
         ended = Gone("The run was ended before this operation", hint="Open another run from its last checkpoint.")
         for promise in await self._database.run(lambda c: runs.end_run(c, run, write_outcome(ended))):
             self.promises.keep(promise, ended)
+        for folder in await self._database.run(lambda c: runs.unpin(c, run)):
+            await self.checkpoints.drop_folder(folder)
         if trainer := self._trainers.get(row.base_model):
             await trainer.drop(AdapterId(run))
 
@@ -244,6 +283,11 @@ class Desk:
         if not operation.overwrite and await self._database.run(lambda c: shelf.find(c, str(path))):
             raise name_taken(path)
 
+    def _offer(self, row: RunRow, op: OpRow) -> None:
+        """Hand in what is journalled, unless it has its outcome or cannot be done in this process."""
+        if op.state == "pending" and not row.ended and row.base_model in self._trainers:
+            self._turnstile(row).offer(op)
+
     def _turnstile(self, row: RunRow) -> Turnstile:
         known = self._turnstiles.get(row.id)
         if known and not known.stopped:
@@ -263,20 +307,43 @@ def _owned(row: RunRow | None, tenant: str, run: RunId) -> RunRow:
 
 
 def _same(found: OpRow, op: OpRow) -> OpRow:
-    if found.digest != op.digest:
+    if found.kind == VOID:
+        raise Mismatch(f"Operation {op.seq} was passed over: later ones had their turn", hint="Number it anew.")
+    if found.kind != REFUSAL and found.digest != op.digest:
         raise Mismatch(
             f"Operation {op.seq} of this run was sent before with another content", hint="Give it a number of its own."
         )
     return found
 
 
-def _enter(connection: Connection, row: RunRow, op: OpRow) -> OpRow:
-    """Journal the operation, or find the one that stands there already."""
-    if found := runs.find_op(connection, op.run, op.seq):
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    number: int | None
+    key: str | None
+    folder: str | None
+    """What it reads, to be there for as long as it may be done again."""
+
+
+def _enter(connection: Connection, row: RunRow, op: OpRow, sent: _Sent) -> OpRow:
+    """Journal the operation in its place, or find the one that was sent before."""
+    found = runs.find_sent(connection, op.run, sent.number, sent.key)
+    if found and not is_open(found):
         return _same(found, op)
+    if sent.folder and not shelf.named(connection, sent.folder):
+        raise Busy("The reference was replaced at this moment", hint="Send the request again.")
+    op = replace(op, seq=runs.place(connection, op.run, sent.number))
     if op.seq == 0:
         runs.add_run(connection, row)
-    runs.add_op(connection, op)
+    elif op.seq <= runs.last_settled(connection, op.run):
+        raise BadInput(f"Operation {op.seq} came too late: later ones had their turn", hint="Number it anew.")
+    if found:
+        runs.replace_op(connection, op)
+    else:
+        runs.add_op(connection, op)
+    if sent.number is None:
+        runs.let_in(connection, op.run, op.seq, sent.key or op.promise)
+    if sent.folder:
+        runs.pin(connection, op.run, op.seq, sent.folder)
     return op
 
 

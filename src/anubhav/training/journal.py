@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
+from anubhav.types.operations import Compute, Create, Distil, Load, Operation, Save, Step
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Create, Load, Compute, Step, Save)}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Create, Load, Compute, Step, Save, Distil)}
 
 
 def write_operation(operation: Operation) -> tuple[str, bytes, str]:
@@ -17,6 +17,9 @@ def write_operation(operation: Operation) -> tuple[str, bytes, str]:
     if isinstance(operation, Save) and operation.sampler:
         # The SDK counts its samplers up even when it only sends a save again; the first one named stays.
         said = replace(operation, sampler="")
+    if isinstance(operation, Distil):
+        # Sent again, it means the files that its path named the first time.
+        said = replace(operation, files=None)
     kind = type(operation).__name__
     return kind, body, hashlib.sha256(kind.encode() + _encode(said)).hexdigest()
 

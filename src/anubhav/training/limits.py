@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anubhav.errors import BadInput, TooLarge
+from anubhav.training.distilling import check_distillation
 from anubhav.training.graphs import check_fit
 from anubhav.types.arrays import Array
 from anubhav.types.checkpoints import checked_name
 from anubhav.types.losses import CLIP_HINT, LOSSES, LossInfo, options_of
 from anubhav.types.models import Model
-from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
+from anubhav.types.operations import Compute, Create, Distil, Load, Operation, Save, Step
 from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass
 
 
@@ -36,6 +37,8 @@ def check(operation: Operation, base_model: str, spec: LoraSpec, limits: Limits)
             _check_step(params, spec.optimizer)
         case Save(_, name):
             checked_name(name)
+        case Distil(work):
+            check_distillation(work, limits.models[base_model], limits.max_data)
         case Load(_, _, family):
             _check_family(family or spec.optimizer)
             if family not in (None, spec.optimizer):

@@ -11,6 +11,7 @@ from anubhav.errors import AnubhavError, NotFound
 from anubhav.store import runs
 from anubhav.store.database import Database
 from anubhav.types.arrays import Array
+from anubhav.types.distilling import Distilled
 from anubhav.types.ids import RunId
 from anubhav.types.training import PassResult
 
@@ -43,8 +44,8 @@ class Blended:
     shares: tuple[float, ...]
 
 
-Outcome = PassResult | Created | Loaded | Saved | Stepped | Blended | AnubhavError
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (Created, Loaded, Saved, Stepped, Blended)}
+Outcome = PassResult | Created | Loaded | Saved | Stepped | Blended | Distilled | AnubhavError
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (Created, Loaded, Saved, Stepped, Blended, Distilled)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class _Pass:
 def write_outcome(outcome: Outcome) -> bytes:
     """An outcome for the journal, its kind in front."""
     if isinstance(outcome, AnubhavError):
-        body: object = _Failure(type(outcome).__name__, outcome.message, outcome.hint)
+        body: object = _Failure(_kind_of(outcome), outcome.message, outcome.hint)
         return b"Failure:" + msgspec.msgpack.encode(body)
     if isinstance(outcome, PassResult):
         body = _Pass(tuple((a.dtype, a.shape, a.data) for a in outcome.logprobs), dict(outcome.metrics))
@@ -77,17 +78,23 @@ def read_outcome(stored: bytes) -> Outcome:
     name, _, body = stored.partition(b":")
     if name == b"Failure":
         failure = msgspec.msgpack.decode(body, type=_Failure)
-        return getattr(errors, failure.kind)(failure.message, hint=failure.hint)
+        return getattr(errors, failure.kind, errors.Broken)(failure.message, hint=failure.hint)
     if name == b"PassResult":
         found = msgspec.msgpack.decode(body, type=_Pass)
         return PassResult(tuple(Array(d, s, b) for d, s, b in found.logprobs), found.metrics)  # pyright: ignore[reportArgumentType]
     return cast(Outcome, msgspec.msgpack.decode(body, type=_KINDS[name.decode()]))
 
 
+def _kind_of(failure: AnubhavError) -> str:
+    """The nearest class of the tree: a face may have refined it for itself."""
+    return next(kind.__name__ for kind in type(failure).__mro__ if getattr(errors, kind.__name__, None) is kind)
+
+
 class Promises:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
+        self._hitches: dict[RunId, str] = {}
 
     async def wait(self, tenant: str, promise: str, timeout: float) -> Outcome | None:  # noqa: ASYNC109 - a long poll
         """The outcome, or None if it is not there within so many seconds. NotFound: no such promise of this tenant."""
@@ -107,6 +114,17 @@ class Promises:
         if row is None:
             raise NotFound("There is no such promise", hint="Ask with a request_id this server gave you.")
         return read_outcome(row.result) if row.result is not None else None
+
+    async def hitch(self, tenant: str, promise: str) -> str | None:
+        """What keeps its run from going on, if anything but work does."""
+        row = await self._database.run(lambda c: runs.find_promise(c, tenant, promise))
+        return self._hitches.get(row.run) if row else None
+
+    def tell_hitch(self, run: RunId, reason: str | None) -> None:
+        if reason is None:
+            self._hitches.pop(run, None)
+        else:
+            self._hitches[run] = reason
 
     def keep(self, promise: str, outcome: Outcome) -> None:
         """The outcome is stored: hand it to everybody who waits for it."""

@@ -102,8 +102,10 @@ class Snapshots:
     def _forget(self, connection: Connection) -> list[str]:
         """Drop all but the newest snapshots and the bodies no replay will need; returns folders to remove."""
         rows = runs.snapshots(connection, self._run)
+        let_go: list[str] = []
         if len(rows) >= _KEPT:
             runs.empty_bodies(connection, self._run, rows[_KEPT - 1].seq)
+            let_go += runs.unpin(connection, self._run, rows[_KEPT - 1].seq)
         for old in rows[_KEPT:]:
             runs.drop_snapshot(connection, self._run, old.seq)
-        return [old.folder for old in rows[_KEPT:]]
+        return [*let_go, *(old.folder for old in rows[_KEPT:])]

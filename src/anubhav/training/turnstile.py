@@ -15,11 +15,19 @@ from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
 from anubhav.training.bench import Bench, Deed
 from anubhav.training.checkpoints import Checkpoints
-from anubhav.training.promises import Promises, write_outcome
+from anubhav.training.promises import Promises, read_outcome, write_outcome
+from anubhav.training.refusals import REFUSAL, VOID, fill_gap
 from anubhav.training.snapshots import Snapshots
 
 _PAUSE = 1.0
 """Seconds between attempts while the disk is full."""
+_PATIENCE, _SOON = 30.0, 3.0
+"""Seconds for a missing operation to arrive before those behind it go on without it. The SDK sends the first chunk of a
+pass behind its others; anything else only once all before it was answered, so then what is missing never comes.
+"""
+_CHUNKS = ("Compute", REFUSAL)
+
+_START_AGAIN = "The server's log says why. Open another run from its last checkpoint."
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -60,15 +68,47 @@ class Turnstile:
         await self._snapshots.stop()
 
     async def _serve(self) -> None:
-        try:
-            await self._insist(self._restore)
-            while True:
-                while op := self._held.get(self._next):
+        await self._insist(self._restore)
+        while True:
+            try:
+                while op := self._due():
                     await self._apply(op)
                 self._arrived.clear()
+                if not await self._arrival():
+                    await self._pass_over()
+            except Exception:
+                log.exception("run %s cannot go on", self._run.id)
+                if self._damage:
+                    await asyncio.sleep(_PAUSE)  # not even its failures can be stored now
+                self._damage = Broken(
+                    f"This run cannot go on, as its operation {self._next} could not be done", hint=_START_AGAIN
+                )
+
+    def _due(self) -> OpRow | None:
+        op = self._held.get(self._next)
+        # A void is passed over for what comes behind it; until then its number may be used again.
+        return None if op and op.kind == VOID and max(self._held) == op.seq else op
+
+    async def _arrival(self) -> bool:
+        """False: what is held has waited long enough for an operation before it."""
+        patience = None
+        if self._held and self._next not in self._held:
+            patience = _PATIENCE if all(op.kind in _CHUNKS for op in self._held.values()) else _SOON
+        try:
+            async with asyncio.timeout(patience):  # wait_for can lose the cancellation that stops a run
                 await self._arrived.wait()
-        except Exception:
-            log.exception("run %s cannot go on; its journal is kept", self._run.id)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _pass_over(self) -> None:
+        """Go on without what did not arrive; from here on it is refused."""
+        missing = range(self._next, min(self._held))
+        log.warning("run %s goes on: operations %d to %d never arrived", self._run.id, missing[0], missing[-1])
+        came = await self._insist(lambda: self._database.run(lambda c: fill_gap(c, self._run.id, missing)))
+        if came:
+            self._held[came.seq] = came
+        self._next = min(self._held)
 
     async def _restore(self) -> None:
         try:
@@ -80,40 +120,60 @@ class Turnstile:
                 await self._bench.replay(op)
                 if op.kind == "Step":
                     self._snapshots.count_step()
-        except Broken as damage:
-            log.error("run %s cannot be restored: %s", self._run.id, damage)
-            self._damage = damage
+        except Unavailable:
+            raise
+        except Exception as problem:
+            log.exception("run %s cannot be restored", self._run.id)
+            unknown = Broken("This run could not be brought back", hint=_START_AGAIN)
+            self._damage = problem if isinstance(problem, Broken) else unknown
         settled = await self._database.run(lambda c: runs.last_settled(c, self._run.id))
         self._next = settled + 1
         for seq in [seq for seq in self._held if seq < self._next]:
             del self._held[seq]
 
     async def _apply(self, op: OpRow) -> None:
+        if op.kind in (VOID, REFUSAL):
+            await self._settle(op, Deed(read_outcome(op.body)))
+            return
         deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._bench.attempt(op))
-        state = "failed" if isinstance(deed.outcome, AnubhavError) else "done"
-        result = write_outcome(deed.outcome)
-
-        def settle(connection: Connection) -> None:
-            runs.settle_op(connection, op.run, op.seq, state, result)
-            if deed.record:
-                deed.record(connection)
-
-        await self._insist(lambda: self._database.run(settle))
-        self._promises.keep(op.promise, deed.outcome)
-        del self._held[op.seq]
-        self._next = op.seq + 1
+        await self._settle(op, deed)
+        if deed.unsure:
+            await self._insist(self._restore)
         if deed.obsolete:
             await self._checkpoints.drop_folder(deed.obsolete)
         if op.kind == "Step":
             self._snapshots.count_step()
-            if state == "done":
+            if not isinstance(deed.outcome, AnubhavError):
                 await self._snapshots.follow_step(op.seq)
+
+    async def _settle(self, op: OpRow, deed: Deed) -> None:
+        state = "failed" if isinstance(deed.outcome, AnubhavError) else "done"
+        result = write_outcome(deed.outcome)
+
+        def settle(connection: Connection) -> OpRow | None:
+            if op.kind == VOID and (found := runs.find_op(connection, op.run, op.seq)) and found.promise != op.promise:
+                return found
+            runs.settle_op(connection, op.run, op.seq, state, result)
+            if deed.record:
+                deed.record(connection)
+            return None
+
+        if instead := await self._insist(lambda: self._database.run(settle)):
+            self._held[op.seq] = instead
+            return
+        self._promises.keep(op.promise, deed.outcome)
+        del self._held[op.seq]
+        self._next = op.seq + 1
 
     async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
         """What is acknowledged waits for a full disk rather than fail; on the way down, for the cancellation."""
         while True:
             try:
-                return await work()
+                done = await work()
             except Unavailable as problem:
                 log.warning("run %s waits: %s", self._run.id, problem)
+                self._promises.tell_hitch(self._run.id, str(problem))
                 await asyncio.sleep(_PAUSE)
+            else:
+                self._promises.tell_hitch(self._run.id, None)
+                return done

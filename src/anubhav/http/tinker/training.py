@@ -11,12 +11,13 @@ from anubhav.flows.house import House
 from anubhav.flows.passes import complete
 from anubhav.http.auth import Keyring, principal
 from anubhav.http.tinker import bodies, legacy, proto
+from anubhav.http.tinker.numbered import Numbered
 from anubhav.types.ids import RunId
 from anubhav.types.models import Principal
 from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
 from anubhav.types.training import LoraSpec, OptimParams
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", route_class=Numbered)
 
 
 def house_of(request: Request) -> House:

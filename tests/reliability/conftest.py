@@ -1,0 +1,50 @@
+"""Servers for fault injection, over both engines, and what every test of them checks at its end."""
+
+import gc
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import tinker
+from fake_model import write_model
+from loopback import Loopback, hosted
+from tiny_llama import write_llama
+
+MODEL = "tiny"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """The Tinker SDK leaves its connections to the garbage collector, which complains about them.
+
+    A hook, as the fixtures of a module's last test outlive those of the module.
+    """
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    return done
+
+
+@pytest.fixture(scope="session")
+def fake_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    folder = tmp_path_factory.mktemp("faults")
+    write_model(folder / "tiny")
+    with hosted(folder) as loopback:
+        yield loopback
+
+
+@pytest.fixture(scope="session")
+def torch_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    folder = tmp_path_factory.mktemp("torch-faults")
+    write_model(folder / "tiny")
+    write_llama(folder / "tiny", vocab=258, context=512)
+    with hosted(folder) as loopback:
+        yield loopback
+
+
+@pytest.fixture(scope="module")
+def service(fake_house: Loopback) -> Iterator[tinker.ServiceClient]:
+    with tinker.ServiceClient(base_url=fake_house.url, api_key=fake_house.key) as client:
+        yield client
