@@ -126,7 +126,7 @@ def test_waiting_says_why(
     try:
         waiting = sampler.sample(PROMPT, 1, ONE)
         wait_until(lambda: "Sampling is paused" in caplog.text, "the SDK was not told of the wait")
-        assert "the server is busy with samples and training that came before" in caplog.text
+        assert "the server is busy: 0 of your samples came before this one" in caplog.text
     finally:
         tinker_server.loop.call_soon_threadsafe(turn.release)
     assert len(waiting.result(timeout=30).sequences) == 1

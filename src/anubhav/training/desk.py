@@ -164,7 +164,7 @@ class Desk:
         Or returns a promise that fails by it, when the operation came before its predecessors.
         """
         row = await self._database.run(lambda c: runs.find_run(c, run))
-        known = row is not None and row.tenant == tenant and not row.ended
+        known = row is not None and row.tenant == tenant and not row.ended and row.source is None
         if row is None or not known or number < 1 or not isinstance(refusal, FINAL):
             raise refusal
         stand = await self._database.run(lambda c: stand_in(c, run, number, refusal))
