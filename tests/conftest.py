@@ -1,5 +1,7 @@
 """What tests of several rooms build on."""
 
+import gc
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,3 +23,17 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
     workshop = Workshop(tmp_path)
     yield workshop
     await workshop.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """The Tinker SDK leaves its connections to the garbage collector, which complains about them.
+
+    A hook, as the fixtures of a module's last test outlive those of the module.
+    """
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    return done

@@ -1,5 +1,3 @@
-import gc
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,12 +23,3 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loo
     write_llama(folder / "tiny", vocab=258, context=512)
     with hosted(folder) as loopback:
         yield loopback, folder / "tiny"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collect_what_clients_leave() -> Iterator[None]:
-    """The Tinker SDK leaves its connections to the garbage collector, which complains about them."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()

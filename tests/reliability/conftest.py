@@ -1,7 +1,5 @@
 """Servers for fault injection, over both engines, and what every test of them checks at its end."""
 
-import gc
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -11,20 +9,6 @@ from loopback import Loopback, hosted
 from tiny_llama import write_llama
 
 MODEL = "tiny"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """The Tinker SDK leaves its connections to the garbage collector, which complains about them.
-
-    A hook, as the fixtures of a module's last test outlive those of the module.
-    """
-    done = yield
-    if nextitem is None or nextitem.path != item.path:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            gc.collect()
-    return done
 
 
 @pytest.fixture(scope="session")

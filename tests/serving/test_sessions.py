@@ -148,7 +148,7 @@ async def test_a_failure_is_an_answer_and_a_bad_request_is_refused(stage: Any) -
 
 async def test_samples_nobody_waits_for_make_room(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = await opened(stage)
-    long = question(stage, n=8, temperature=1.0, max_tokens=400, stop=())
+    long = question(stage, n=64, temperature=1.0, max_tokens=400, stop=())
     abandoned, watched = [await stage.sessions.submit("ada", sampler, number, long) for number in range(2)]
     waiting = asyncio.create_task(stage.sessions.wait("ada", watched, 30))
     await asyncio.sleep(0.01)
