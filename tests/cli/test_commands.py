@@ -86,6 +86,17 @@ def test_the_key_comes_from_the_data_folder(counter: Any, tmp_path: Path, monkey
     assert counter.calls[0][1:] == ("tml-kept", {"tenant": "ann", "note": "", "operator": False, "prefix": "tml"})
 
 
+def test_keys_are_listed_and_revoked(counter: Any) -> None:
+    row = {"id": "key_1", "tenant": "ann", "operator": False, "note": "", "created_at": 0.0, "revoked_at": None}
+    counter.answers = {"GET /v1/keys": (200, {"data": [row]}), "DELETE /v1/keys/key_1": (200, {})}
+    heading, line = run("key", "list").output.splitlines()
+    assert heading.split() == ["ID", "TENANT", "OPERATOR", "MADE", "REVOKED", "NOTE"]
+    assert line.split()[:3] == ["key_1", "ann", "no"]
+    assert json.loads(run("key", "list", "-f", "json").output) == [row]
+    assert run("key", "revoke", "key_1").output == "key_1 is revoked\n"
+    assert run("key", "revoke", "key_2").exit_code == 1
+
+
 def test_another_address_needs_a_chosen_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANUBHAV_API_KEY", raising=False)
     result = run("serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path))

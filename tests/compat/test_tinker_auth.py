@@ -126,10 +126,10 @@ async def test_tokens_outlive_a_restart_and_revocation_too(tmp_path: Path) -> No
     first = Keyring(database, secret)
     kept, lost = await first.add("anna"), await first.add("bert")
     tokens = [await first.exchange(key) for key in (kept, lost)]
-    await first.revoke(await first.check(lost))
+    await first.revoke((await first.check(lost)).key_id)
     ticket = first.issue_ticket(await first.check(kept))
     assert first.check_ticket(ticket).tenant == "anna"
-    await first.revoke(await first.check(kept))
+    await first.revoke((await first.check(kept)).key_id)
     with pytest.raises(NotAuthenticated):
         first.check_ticket(ticket)
     again = Keyring(database, kept_secret(tmp_path / "token-key"))
@@ -148,7 +148,7 @@ async def test_a_revoked_key_is_not_started_with(tmp_path: Path) -> None:
     keyring = Keyring(database)
     holder = await keyring.preset("tml-first-one")
     await keyring.add("local", operator=True)
-    await keyring.revoke(holder)
+    await keyring.revoke(holder.key_id)
     with pytest.raises(BadInput, match="revoked"):
         await Keyring(database).preset("tml-first-one")
     database.close()
@@ -202,7 +202,7 @@ def test_a_key_revoked_under_the_sdk_is_told_at_once(tinker_server: Any) -> None
     rest = tinker.RestClient(base_url=tinker_server.url, api_key=key)
     rest.get_server_capabilities().result()
     holder = asyncio.run_coroutine_threadsafe(tinker_server.keyring.check(key), tinker_server.loop).result()
-    asyncio.run_coroutine_threadsafe(tinker_server.keyring.revoke(holder), tinker_server.loop).result()
+    asyncio.run_coroutine_threadsafe(tinker_server.keyring.revoke(holder.key_id), tinker_server.loop).result()
     start = time.monotonic()
     with pytest.raises(tinker.AuthenticationError):
         rest.get_server_capabilities().result()

@@ -31,7 +31,7 @@ async def test_what_is_the_operators_is_refused_to_users(front: Any) -> None:
     for method, path, body in (
         ("POST", "/v1/laps", {"alias": "default"}), ("GET", "/v1/releases", None),
         ("POST", "/v1/rollback", {"why": "x"}), ("POST", "/v1/keys", {"tenant": "eve"}), ("GET", "/v1/laps", None),
-        ("GET", "/v1/probes", None),
+        ("GET", "/v1/probes", None), ("GET", "/v1/keys", None), ("DELETE", "/v1/keys/key_1", None),
     ):  # fmt: skip
         response = await front.user.request(method, path, json=body)
         assert response.status_code == 403, path
@@ -151,6 +151,20 @@ async def test_a_made_key_works_at_once_and_only_for_its_tenant(front: Any) -> N
     assert (await front.nobody.get("/v1/episodes", headers=bob)).json() == {"data": []}
     assert (await front.nobody.get("/v1/releases", headers=bob)).status_code == 403
     assert (await front.operator.post("/v1/keys", json={"tenant": "../x"})).status_code == 400
+
+
+async def test_a_revoked_key_is_listed_and_works_no_more(front: Any) -> None:
+    made = (await front.operator.post("/v1/keys", json={"tenant": "cleo", "note": "laptop"})).json()
+    cleo = {"authorization": f"Bearer {made['key']}"}
+    listed = (await front.operator.get("/v1/keys")).json()["data"]
+    [row] = [one for one in listed if one["tenant"] == "cleo"]
+    assert (row["note"], row["operator"], row["revoked_at"]) == ("laptop", False, None)
+    assert not any(made["key"] in str(one) or one["id"] == made["key"] for one in listed)
+    assert (await front.nobody.get("/v1/episodes", headers=cleo)).status_code == 200
+    assert (await front.operator.delete(f"/v1/keys/{row['id']}")).json() == {"id": row["id"], "revoked": True}
+    assert (await front.nobody.get("/v1/episodes", headers=cleo)).status_code == 401
+    assert (await front.operator.delete(f"/v1/keys/{row['id']}")).status_code == 404
+    assert (await front.operator.get("/v1/keys")).json()["data"][-1]["revoked_at"]
 
 
 async def test_an_unknown_lap_is_not_found(front: Any) -> None:

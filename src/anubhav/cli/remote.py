@@ -35,6 +35,9 @@ class Remote:
     def post(self, path: str, body: Any) -> Any:
         return self._call("POST", path, json=body)
 
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
+
     def upload(self, path: str, file: BinaryIO, **fields: str) -> Any:
         """Send a file as a form does, with fields beside it."""
         return self._call("POST", path, files={"file": ("adapter.tar.gz", file, "application/gzip")}, data=fields)

@@ -18,9 +18,9 @@ from typing import Literal
 
 import jwt
 
-from anubhav.errors import BadInput, EndedToken, NotAllowed, NotAuthenticated
+from anubhav.errors import BadInput, EndedToken, NotAllowed, NotAuthenticated, NotFound
 from anubhav.store.database import Database
-from anubhav.store.keys import add_key, find_holder, find_key, find_note, revoke_key
+from anubhav.store.keys import KeyRow, add_key, find_holder, find_key, find_note, list_keys, revoke_key
 from anubhav.types.ids import new_id
 from anubhav.types.models import Principal
 
@@ -83,14 +83,20 @@ class Keyring:
         """What was written on the key when it was made."""
         return await self._database.run(partial(find_note, key_id=holder.key_id))
 
-    async def revoke(self, holder: Principal) -> None:
-        """End the key, with its tokens and tickets. Raises NotAllowed for the last key of an operator."""
-        if not await self._database.run(partial(revoke_key, key_id=holder.key_id)):
+    async def keys(self) -> list[KeyRow]:
+        """Of all tenants, oldest first."""
+        return await self._database.run(list_keys)
+
+    async def revoke(self, key_id: str) -> None:
+        """End the key, with its tokens and tickets. Raises NotFound, and NotAllowed for the last key of an operator."""
+        if await self._database.run(partial(find_holder, key_id=key_id)) is None:
+            raise NotFound(f"There is no key {key_id[:100]} in use", hint="List them with `anubhav key list`.")
+        if not await self._database.run(partial(revoke_key, key_id=key_id)):
             raise NotAllowed(
                 "This is the last operator's key, and without it nobody could make keys any more",
                 hint="Make another with `anubhav key create --operator` first.",
             )
-        self._revoked.add(holder.key_id)
+        self._revoked.add(key_id)
 
     async def _keep(self, key: str, holder: Principal, note: str) -> None:
         await self._database.run(partial(add_key, digest=_digest(key), principal=holder, note=note))

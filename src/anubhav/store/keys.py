@@ -2,8 +2,19 @@
 
 import sqlite3
 import time
+from dataclasses import dataclass
 
 from anubhav.types.models import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    id: str
+    tenant: str
+    operator: bool
+    note: str
+    created_at: float
+    revoked_at: float | None
 
 
 def add_key(connection: sqlite3.Connection, *, digest: str, principal: Principal, note: str) -> None:
@@ -33,6 +44,15 @@ def find_holder(connection: sqlite3.Connection, key_id: str) -> Principal | None
 def find_note(connection: sqlite3.Connection, key_id: str) -> str:
     row = connection.execute("SELECT note FROM keys WHERE id = ?", (key_id,)).fetchone()
     return row["note"] if row else ""
+
+
+def list_keys(connection: sqlite3.Connection) -> list[KeyRow]:
+    """Of all tenants, oldest first, those that were revoked too."""
+    rows = connection.execute("SELECT id, tenant, operator, note, created_at, revoked_at FROM keys ORDER BY created_at")
+    return [
+        KeyRow(row["id"], row["tenant"], bool(row["operator"]), row["note"], row["created_at"], row["revoked_at"])
+        for row in rows
+    ]
 
 
 def revoke_key(connection: sqlite3.Connection, key_id: str) -> bool:

@@ -1,6 +1,7 @@
 """Routes of the Anubhav API and its pages. Feedback is everybody's on their own replies; the rest is the operator's."""
 
 import hashlib
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
@@ -117,6 +118,18 @@ async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> 
     """The key is shown this once."""
     key = await keyring.add(body.tenant, body.note, operator=body.operator, prefix=body.prefix)
     return {"tenant": body.tenant, "key": key}
+
+
+@router.get("/v1/keys", dependencies=[Depends(operator)])
+async def list_keys(keyring: Keyring = Depends(keyring_of)) -> Json:
+    """Never the keys themselves, which nobody has but their holders."""
+    return {"data": [asdict(key) for key in await keyring.keys()]}
+
+
+@router.delete("/v1/keys/{key_id}", dependencies=[Depends(operator)])
+async def revoke_key(key_id: str, keyring: Keyring = Depends(keyring_of)) -> Json:
+    await keyring.revoke(key_id)
+    return {"id": key_id, "revoked": True}
 
 
 @router.get("/")

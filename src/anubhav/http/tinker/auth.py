@@ -31,5 +31,5 @@ async def describe(keyring: Keyring = Depends(keyring_of), who: Principal = Depe
 
 @router.delete("/apikey/me")
 async def revoke(keyring: Keyring = Depends(keyring_of), who: Principal = Depends(principal)) -> Response:
-    await keyring.revoke(who)
+    await keyring.revoke(who.key_id)
     return Response(status_code=204)
