@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tinker import Datum, RestClient, ServiceClient
 
 _STEPS = 3
+_ADAM = 5e-3
+"""Adam's first steps make whole steps of rounding where a gradient is nearly zero."""
 _KEPT_SECONDS = 3600
 _DRAWN_AT = -0.15
 """How far the data's log-probabilities lie from the model's: some ratios are clipped and some are not."""
@@ -43,7 +45,7 @@ def parity_claims(base: str, rest: "RestClient") -> tuple[Claim, ...]:
     trained |= {"clipped and decayed steps are autograd's": _steps(here, clip=0.5, decay=0.1)}
     return (
         Claim("the base says what transformers says", TIGHT, partial(_base, here)),
-        *(Claim(name, TIGHT, check) for name, check in trained.items()),
+        *(Claim(name, _ADAM, check) for name, check in trained.items()),
         Claim("the gradient's norm is autograd's", TIGHT, partial(_norm, here)),
         Claim("exported to PEFT it says the same", TIGHT, partial(_exported, here)),
     )
