@@ -3,11 +3,12 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from anubhav.settings import Settings
 from anubhav.types.models import Model
 
 KEY = "tml-compat-test"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,11 @@ class Loopback:
     loop: asyncio.AbstractEventLoop
 
     def add_key(self, tenant: str) -> str:
-        return asyncio.run_coroutine_threadsafe(self.keyring.add(tenant), self.loop).result()
+        return self.run(self.keyring.add(tenant))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """In the server's own loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
 async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:

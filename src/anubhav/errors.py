@@ -7,6 +7,7 @@ AnubhavError
 ├── NotAuthenticated    no key, or one we do not know
 │   └── EndedToken      a token that is not valid any more, or never was; the key may still be
 ├── NotAllowed          the key is known, the thing is not for it
+├── Spent               a quota that fills up again is used up
 ├── NotFound            no such model, run, checkpoint, episode … or not yours
 ├── Gone                it existed and its result was given up; ask anew
 ├── Busy                a queue is full; wait and repeat
@@ -50,6 +51,10 @@ class EndedToken(NotAuthenticated):
 
 class NotAllowed(AnubhavError):
     """A known key that may not do this."""
+
+
+class Spent(AnubhavError):
+    """A quota that fills up again by itself is used up; the hint says when it does."""
 
 
 class NotFound(AnubhavError):

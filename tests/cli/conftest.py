@@ -22,6 +22,9 @@ class Counter:
             def do_DELETE(self) -> None:
                 self._answer(None)
 
+            def do_PUT(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
                 self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
 

@@ -88,13 +88,37 @@ def test_the_key_comes_from_the_data_folder(counter: Any, tmp_path: Path, monkey
 
 def test_keys_are_listed_and_revoked(counter: Any) -> None:
     row = {"id": "key_1", "tenant": "ann", "operator": False, "note": "", "created_at": 0.0, "revoked_at": None}
+    row["scopes"] = ["read", "sample"]
     counter.answers = {"GET /v1/keys": (200, {"data": [row]}), "DELETE /v1/keys/key_1": (200, {})}
     heading, line = run("key", "list").output.splitlines()
-    assert heading.split() == ["ID", "TENANT", "OPERATOR", "MADE", "REVOKED", "NOTE"]
-    assert line.split()[:3] == ["key_1", "ann", "no"]
+    assert heading.split() == ["ID", "TENANT", "OPERATOR", "SCOPES", "MADE", "REVOKED", "NOTE"]
+    assert line.split()[:5] == ["key_1", "ann", "no", "read", "sample"]
     assert json.loads(run("key", "list", "-f", "json").output) == [row]
     assert run("key", "revoke", "key_1").output == "key_1 is revoked\n"
     assert run("key", "revoke", "key_2").exit_code == 1
+
+
+def test_a_key_is_made_with_scopes_and_limits(counter: Any) -> None:
+    quota = {"tokens_a_day": 5, "runs": None, "storage_bytes": 7, "queue": None}
+    used = {"tokens_today": 1, "runs": 2, "storage_bytes": 3, "queue": 4}
+    found = {"tenant": "ann", "quota": quota, "used": used}
+    counter.answers = {
+        "POST /v1/keys": (200, {"key": "tml-new"}),
+        "GET /v1/quotas/ann": (200, found),
+        "PUT /v1/quotas/ann": (200, found),
+    }
+    limits = ("--tokens-a-day", "1.5M", "--storage", "10GB", "--runs", "none")
+    result = run("key", "create", "--tenant", "ann", "--scope", "train", "--scope", "read", *limits)
+    assert result.output == "tml-new\n"
+    sent = counter.calls[-1][2]
+    assert sent["scopes"] == ["train", "read"]
+    assert sent["quota"] == quota | {"tokens_a_day": 1_500_000, "storage_bytes": 10**10}
+    lines = run("key", "quota", "ann").output.splitlines()
+    assert [line.split() for line in lines[:2]] == [["WHAT", "USED", "LIMIT"], ["tokens_a_day", "1", "5"]]
+    run("key", "quota", "ann", "--queue", "9", "--tokens-a-day", "none")
+    assert counter.calls[-1] == ("PUT /v1/quotas/ann", "tml-test", quota | {"queue": 9, "tokens_a_day": None})
+    assert run("key", "quota", "ann", "--queue", "-5").exit_code == 2
+    assert run("key", "quota", "ann", "--queue", "many").exit_code == 2
 
 
 def test_another_address_needs_a_chosen_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ class Reply:
 
 async def begin(house: House, tenant: str, question: Question) -> Reply:
     """Raises NotFound for an unknown model and BadInput for a prompt that does not fit, before anything is sampled."""
+    await house.voices.meter.admit(tenant)
     voice = await house.voices.resolve(tenant, question.model)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     prompt = renderer.render(question.messages)

@@ -35,6 +35,7 @@ class Continuation:
 
 async def begin(house: House, tenant: str, passage: Passage) -> tuple[Voice, tuple[Continuation, ...]]:
     """One for each prompt. Raises NotFound and BadInput before anything is sampled."""
+    await house.voices.meter.admit(tenant)
     voice = await house.voices.resolve(tenant, passage.model)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     prompts = [renderer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in passage.prompts]

@@ -19,10 +19,12 @@ from typing import Literal
 import jwt
 
 from anubhav.errors import BadInput, EndedToken, NotAllowed, NotAuthenticated, NotFound
-from anubhav.store.database import Database
+from anubhav.store import quotas
+from anubhav.store.database import Connection, Database
 from anubhav.store.keys import KeyRow, add_key, find_holder, find_key, find_note, list_keys, revoke_key
 from anubhav.types.ids import new_id
-from anubhav.types.models import Principal
+from anubhav.types.models import SCOPES, Principal, Scope
+from anubhav.types.quotas import Quota, Use
 
 Prefix = Literal["tml", "sk"]
 """What keys begin with: `tml` for Tinker's SDK, `sk` for MinT's; the server takes either anywhere."""
@@ -59,18 +61,44 @@ class Keyring:
         self._known[digest] = found
         return found
 
-    async def add(self, tenant: str, note: str = "", *, operator: bool = False, prefix: Prefix = "tml") -> str:
-        """The new key's text: shown this once, as only its hash is kept."""
-        holder = Principal(tenant, new_id("key"), operator)
+    async def add(
+        self,
+        tenant: str,
+        note: str = "",
+        *,
+        operator: bool = False,
+        prefix: Prefix = "tml",
+        scopes: frozenset[Scope] = SCOPES,
+        quota: Quota | None = None,
+    ) -> str:
+        """The new key's text: shown this once, as only its hash is kept. `quota` becomes that of the whole tenant."""
+        if operator and "admin" not in scopes:
+            raise BadInput("An operator's key needs the scope admin", hint="Name it, or leave the scopes out.")
+        holder = Principal(tenant, new_id("key"), operator, scopes)
         key = f"{prefix}-{holder.key_id.removeprefix('key_')}_{secrets.token_urlsafe(32)}"
-        await self._keep(key, holder, note)
+
+        def keep(connection: Connection) -> None:
+            add_key(connection, digest=_digest(key), principal=holder, note=note)
+            if quota is not None:
+                quotas.keep(connection, tenant, quota)
+
+        await self._database.run(keep)
         return key
+
+    async def quota(self, tenant: str) -> tuple[Quota, Use]:
+        """What the tenant may use, and what it uses now."""
+        return await self._database.run(lambda c: (quotas.find(c, tenant), quotas.use(c, tenant)))
+
+    async def set_quota(self, tenant: str, quota: Quota) -> None:
+        """For the next request on."""
+        await self._database.run(lambda c: quotas.keep(c, tenant, quota))
 
     async def preset(self, key: str) -> Principal:
         """Make `key` the operator's key of tenant `local`; raises BadInput for one the Tinker SDK would refuse."""
         if not (_KEY.fullmatch(key) and key.startswith("tml-")):
             raise BadInput("An API key begins with `tml-`", hint="Set ANUBHAV_API_KEY to tml- and some random letters.")
-        await self._keep(key, Principal("local", new_id("key"), operator=True), "preset")
+        holder = Principal("local", new_id("key"), operator=True)
+        await self._database.run(partial(add_key, digest=_digest(key), principal=holder, note="preset"))
         try:
             return await self.check(key)
         except NotAuthenticated as problem:
@@ -97,9 +125,6 @@ class Keyring:
                 hint="Make another with `anubhav key create --operator` first.",
             )
         self._revoked.add(key_id)
-
-    async def _keep(self, key: str, holder: Principal, note: str) -> None:
-        await self._database.run(partial(add_key, digest=_digest(key), principal=holder, note=note))
 
     async def exchange(self, credential: str) -> str:
         """A token for a key. One made from another token ends when that one does, so none can be renewed for ever."""
@@ -143,7 +168,9 @@ class Keyring:
 
     def issue_ticket(self, principal: Principal, *, seconds: float = 7 * 86400) -> str:
         """A signed stand-in for the principal's key, good for `seconds` and as long as this process lives."""
-        fields = [principal.tenant, principal.key_id, principal.operator, time.time() + seconds, secrets.token_hex(8)]
+        until = time.time() + seconds
+        about = [principal.tenant, principal.key_id, principal.operator, sorted(principal.scopes)]
+        fields = [*about, until, secrets.token_hex(8)]
         body = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
         return f"{body}.{self._sign(body)}"
 
@@ -154,10 +181,10 @@ class Keyring:
             raise NotAuthenticated(
                 "The page's sign-in is not valid any more", hint="Open the address the server printed."
             )
-        tenant, key_id, operator, until, _ = json.loads(base64.urlsafe_b64decode(body))
+        tenant, key_id, operator, scopes, until, _ = json.loads(base64.urlsafe_b64decode(body))
         if time.time() > until or key_id in self._revoked:
             raise NotAuthenticated("The page's sign-in is too old", hint="Open the address the server printed.")
-        return Principal(tenant, key_id, operator)
+        return Principal(tenant, key_id, operator, frozenset(scopes))
 
     def redeem_ticket(self, ticket: str) -> Principal:
         """Like check_ticket, once: for a sign-in address that must not work for whoever finds it later."""

@@ -5,6 +5,7 @@ Everything is denied by default; what needs no key is listed in `is_public`.
 """
 
 import re
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -13,9 +14,9 @@ from starlette.datastructures import Headers
 
 from anubhav.errors import NotAllowed, NotAuthenticated
 from anubhav.flows.keyring import Keyring
-from anubhav.types.models import Principal
+from anubhav.types.models import Principal, Scope
 
-__all__ = ["COOKIE", "Keyring", "credential", "identify", "is_public", "principal"]
+__all__ = ["COOKIE", "Keyring", "Needs", "OutOfScope", "credential", "identify", "is_public", "needs", "principal"]
 
 COOKIE = "anubhav"
 _HEALTH = frozenset({"/healthz", "/health", "/api/v1/healthz"})
@@ -60,6 +61,34 @@ def principal(request: Request) -> Principal:
             "This needs an API key", hint="Send `X-API-Key: tml-…` or `Authorization: Bearer tml-…`."
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """See `needs`."""
+
+    scopes: frozenset[Scope]
+
+    def __call__(self, request: Request) -> None:
+        if not self.scopes & principal(request).scopes:
+            named = " or ".join(sorted(self.scopes))
+            raise OutOfScope(
+                f"This key lacks the scope {named}",
+                hint="Ask the operator for a key that has it: `anubhav key create --scope …`.",
+            )
+
+
+def needs(*scopes: Scope) -> Needs:
+    """The dependency of routers and routes that take keys of certain scopes, any of these.
+
+    train: runs, checkpoints and what was done with them; sample: samples, chats and feedback on them; read: to look,
+    and change nothing; admin: what is the operator's, for an operator's key.
+    """
+    return Needs(frozenset(scopes))
+
+
+class OutOfScope(NotAllowed):
+    """A key that is not for this kind of request."""
 
 
 def _ticket(cookies: str) -> str:

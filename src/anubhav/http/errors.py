@@ -25,6 +25,7 @@ from anubhav.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    Spent,
     TooLarge,
     Unavailable,
 )
@@ -50,6 +51,8 @@ STATUSES: dict[type[AnubhavError], tuple[int, str]] = {
     BadInput: (400, "invalid_request_error"),
     MissingPart: (400, "invalid_request_error"),
     NotAuthenticated: (401, "authentication_error"),
+    # Not 402: on that the SDK waits for an hour.
+    Spent: (403, "insufficient_quota"),
     NotAllowed: (403, "permission_error"),
     NotFound: (404, "not_found_error"),
     WrongMethod: (405, "invalid_request_error"),

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from anubhav.errors import Busy
+from anubhav.types.quotas import Quota
 
 _OPEN = 16_384
 """Requests of one tenant under way at a time."""
@@ -23,8 +24,9 @@ class Lines:
         self._begun: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
 
-    def join(self, tenant: str) -> Place:
+    def join(self, tenant: str, quota: Quota = Quota()) -> Place:
         """Raises Busy when too many of the tenant's are under way."""
+        quota.check_queue(self._came[tenant] - self._left[tenant])
         if self._came[tenant] - self._left[tenant] >= _OPEN:
             raise Busy(f"{_OPEN} samples of yours are waiting already", hint="Send fewer at a time.", retry_after=2)
         place = Place(tenant, self._came[tenant])

@@ -27,6 +27,7 @@ from anubhav.store.samplers import SamplerRow
 from anubhav.store.sequences import SequenceRow
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
+from anubhav.types.quotas import Quota
 from anubhav.types.sampling import PromptScores, SampleRequest, StopReason, TopLogprobs
 
 _KEPT_SECONDS = 600.0
@@ -111,10 +112,7 @@ class SamplingSessions:
 
     async def find(self, tenant: str, sampler: str) -> SamplerRow:
         """Of an inflight session, with the path of the newest weights."""
-        row = await self._database.run(lambda c: samplers.find(c, sampler))
-        if row is None or row.tenant != tenant:
-            raise NotFound(f"There is no sampling session {sampler[:200]}", hint="Create one first.")
-        return row
+        return _owned(await self._database.run(lambda c: samplers.find(c, sampler)), tenant, sampler)
 
     async def join(self, tenant: str, sampler: str) -> int:
         """The number of one more client of this session; the first client is 0 and does not ask."""
@@ -123,7 +121,13 @@ class SamplingSessions:
 
     async def submit(self, tenant: str, sampler: str, number: int, ask: Ask) -> str:
         """The promise of these samples; the same (sampler, number) is the same promise."""
-        row = await self.find(tenant, sampler)
+        known = self._asked.get((sampler, number))
+        meter = self._voices.meter
+        found, quota = await self._database.run(
+            # One sent again is not one more.
+            lambda c: (samplers.find(c, sampler), Quota() if known else meter.room(c, tenant))
+        )
+        row = _owned(found, tenant, sampler)
         voice = await (self._voices.of_path(tenant, row.path) if row.path else self._base(tenant, row.base_model))
         # Nothing waits from here on, so a repeat that arrives meanwhile finds the promise.
         if known := self._asked.get((sampler, number)):
@@ -133,7 +137,7 @@ class SamplingSessions:
         request, stops = read_ask(ask, voice.adapter, self._models[voice.base_model], self._renderers[voice.base_model])
         request = replace(request, tenant=tenant)
         self._make_room()
-        promise, place = new_id("sp"), self._lines.join(tenant)
+        promise, place = new_id("sp"), self._lines.join(tenant, quota)
         task = asyncio.create_task(self._run(promise, place, ask, voice, request, stops))
         self._promises[promise] = _Promise(tenant, (sampler, number), ask, place, task, _Watch())
         self._asked[sampler, number] = promise
@@ -199,6 +203,7 @@ class SamplingSessions:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._voices.meter.stop()
 
     def _finish(self, promise: str, task: "asyncio.Task[SampleOutcome]") -> None:
         # Seeing the exception also keeps asyncio from complaining should nobody fetch it.
@@ -255,6 +260,12 @@ class SamplingSessions:
             said = _records(promise, samples)
             await self._database.run(lambda c: sequences.add(c, place.tenant, said))
         return SampleOutcome(samples, prompt, ask.targets, cached)
+
+
+def _owned(row: SamplerRow | None, tenant: str, sampler: str) -> SamplerRow:
+    if row is None or row.tenant != tenant:
+        raise NotFound(f"There is no sampling session {sampler[:200]}", hint="Create one first.")
+    return row
 
 
 def sequence_ids(promise: str, n: int) -> list[str]:

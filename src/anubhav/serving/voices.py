@@ -13,6 +13,7 @@ from typing import Protocol
 
 from anubhav.errors import BadInput, NotFound
 from anubhav.ports import Sampler
+from anubhav.serving.meter import Meter
 from anubhav.store import releases
 from anubhav.store.database import Database
 from anubhav.types.checkpoints import Checkpoint
@@ -51,6 +52,7 @@ class Voices:
         self._recent: OrderedDict[_Seat, None] = OrderedDict()
         self._in_use: Counter[_Seat] = Counter()
         self._attaching = asyncio.Lock()
+        self.meter = Meter(database)
 
     async def resolve(self, tenant: str, name: str) -> Voice:
         """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
@@ -98,6 +100,18 @@ class Voices:
 
     async def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
         """Stream from the voice's base model; `request.adapter` must be the voice's. Closing it frees the slots."""
+        tokens = 0
+        self.meter.begin(request.tenant)
+        try:
+            async with aclosing(self._spoken(voice, request)) as stream:
+                async for event in stream:
+                    # A request split in parts has one prompt.
+                    tokens += len(event.tokens) + (0 if tokens or request.first_index else len(request.prompt))
+                    yield event
+        finally:
+            self.meter.end(request.tenant, tokens)
+
+    async def _spoken(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
         seat = await self._attach(voice)
         try:
             async with aclosing(self._samplers[voice.base_model].sample(request)) as stream:

@@ -4,7 +4,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from anubhav.types.models import Principal
+from anubhav.types.models import SCOPES, Principal, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,7 @@ class KeyRow:
     id: str
     tenant: str
     operator: bool
+    scopes: tuple[Scope, ...]
     note: str
     created_at: float
     revoked_at: float | None
@@ -20,25 +21,28 @@ class KeyRow:
 def add_key(connection: sqlite3.Connection, *, digest: str, principal: Principal, note: str) -> None:
     """A key that is there already is left as it is."""
     connection.execute(
-        "INSERT OR IGNORE INTO keys (id, hash, tenant, operator, note, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (principal.key_id, digest, principal.tenant, int(principal.operator), note, time.time()),
-    )
+        "INSERT OR IGNORE INTO keys (id, hash, tenant, operator, note, created_at, scopes) VALUES (?,?,?,?,?,?,?)",
+        (
+            principal.key_id, digest, principal.tenant, int(principal.operator), note, time.time(),
+            None if principal.scopes == SCOPES else " ".join(sorted(principal.scopes)),
+        ),
+    )  # fmt: skip
 
 
 def find_key(connection: sqlite3.Connection, digest: str) -> Principal | None:
     """A revoked key is not found."""
     row = connection.execute(
-        "SELECT id, tenant, operator FROM keys WHERE hash = ? AND revoked_at IS NULL", (digest,)
+        "SELECT id, tenant, operator, scopes FROM keys WHERE hash = ? AND revoked_at IS NULL", (digest,)
     ).fetchone()
-    return Principal(row["tenant"], row["id"], bool(row["operator"])) if row else None
+    return _principal(row) if row else None
 
 
 def find_holder(connection: sqlite3.Connection, key_id: str) -> Principal | None:
     """Like find_key, by the key's id."""
     row = connection.execute(
-        "SELECT id, tenant, operator FROM keys WHERE id = ? AND revoked_at IS NULL", (key_id,)
+        "SELECT id, tenant, operator, scopes FROM keys WHERE id = ? AND revoked_at IS NULL", (key_id,)
     ).fetchone()
-    return Principal(row["tenant"], row["id"], bool(row["operator"])) if row else None
+    return _principal(row) if row else None
 
 
 def find_note(connection: sqlite3.Connection, key_id: str) -> str:
@@ -48,11 +52,14 @@ def find_note(connection: sqlite3.Connection, key_id: str) -> str:
 
 def list_keys(connection: sqlite3.Connection) -> list[KeyRow]:
     """Of all tenants, oldest first, those that were revoked too."""
-    rows = connection.execute("SELECT id, tenant, operator, note, created_at, revoked_at FROM keys ORDER BY created_at")
+    rows = connection.execute("SELECT * FROM keys ORDER BY created_at")
     return [
-        KeyRow(row["id"], row["tenant"], bool(row["operator"]), row["note"], row["created_at"], row["revoked_at"])
+        KeyRow(
+            row["id"], row["tenant"], bool(row["operator"]), tuple(sorted(_scopes(row))), row["note"],
+            row["created_at"], row["revoked_at"],
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def revoke_key(connection: sqlite3.Connection, key_id: str) -> bool:
@@ -63,3 +70,15 @@ def revoke_key(connection: sqlite3.Connection, key_id: str) -> bool:
         (time.time(), key_id, key_id),
     )
     return done.rowcount == 1
+
+
+def _principal(row: sqlite3.Row) -> Principal:
+    return Principal(row["tenant"], row["id"], bool(row["operator"]), _scopes(row))
+
+
+def _scopes(row: sqlite3.Row) -> frozenset[Scope]:
+    """None, as every key of before there were scopes has it: all. A name this version does not know counts for none."""
+    if row["scopes"] is None:
+        return SCOPES
+    named = set(row["scopes"].split())
+    return frozenset(scope for scope in SCOPES if scope in named)

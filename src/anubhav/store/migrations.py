@@ -109,7 +109,17 @@ CREATE TABLE pins (run TEXT NOT NULL, seq INTEGER NOT NULL, folder TEXT NOT NULL
 CREATE INDEX pins_by_folder ON pins (folder);
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS)
+_QUOTAS = """
+ALTER TABLE keys ADD COLUMN scopes TEXT;
+CREATE TABLE quotas (
+    tenant TEXT PRIMARY KEY, tokens_a_day INTEGER, runs INTEGER, storage_bytes INTEGER, queue INTEGER) WITHOUT ROWID;
+CREATE TABLE spent (
+    tenant TEXT NOT NULL, day INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (tenant, day)) WITHOUT ROWID;
+CREATE INDEX runs_by_tenant ON runs (tenant, ended);
+CREATE INDEX checkpoints_by_tenant ON checkpoints (tenant);
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -229,6 +229,12 @@ def count_between(connection: sqlite3.Connection, run: str, low: int, high: int)
     return connection.execute(query, (run, low, high)).fetchone()["found"]
 
 
+def comes_before(connection: sqlite3.Connection, run: str, seq: int) -> bool:
+    """Whether an operation of the run waits behind this number."""
+    query = "SELECT 1 FROM ops WHERE run = ? AND seq > ? AND state = 'pending' LIMIT 1"
+    return connection.execute(query, (run, seq)).fetchone() is not None
+
+
 def replace_op(connection: sqlite3.Connection, op: OpRow) -> None:
     """Let `op` take the place of what was refused there."""
     connection.execute(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from anubhav.store import quotas
 from anubhav.types.checkpoints import Checkpoint
 
 HOUR = 3600
@@ -53,6 +54,8 @@ class AuditRow:
 def count_tokens(connection: sqlite3.Connection, run: str, seq: int, tokens: int) -> None:
     """Of a pass, to be called with its settling: its body is not kept for ever."""
     connection.execute("UPDATE ops SET tokens = ? WHERE run = ? AND seq = ?", (tokens, run, seq))
+    row = connection.execute("SELECT tenant FROM runs WHERE id = ?", (run,)).fetchone()
+    quotas.spend(connection, row["tenant"], tokens)
 
 
 def begin_storage(connection: sqlite3.Connection, row: Checkpoint) -> None:

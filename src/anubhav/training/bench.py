@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from anubhav.errors import AnubhavError, BadInput, Broken, Unavailable
+from anubhav.errors import AnubhavError, BadInput, Broken, NotAllowed, Unavailable
 from anubhav.ports import Trainer
 from anubhav.store import checkpoints as shelf
 from anubhav.store import samplers, usage
@@ -22,6 +22,7 @@ from anubhav.training.checkpoints import Checkpoints, adapter_id
 from anubhav.training.export import encrypt
 from anubhav.training.journal import read_operation
 from anubhav.training.promises import Created, Loaded, Outcome, Saved, Stepped, read_outcome
+from anubhav.training.quotas import check_storage
 from anubhav.training.snapshots import Snapshots
 from anubhav.types.checkpoints import Checkpoint, TinkerPath
 from anubhav.types.distilling import Distilled
@@ -50,7 +51,7 @@ class Bench:
     def __init__(
         self, run: RunRow, trainer: Trainer, database: Database, checkpoints: Checkpoints, snapshots: Snapshots
     ) -> None:
-        self._run, self._trainer, self._adapter = run, trainer, AdapterId(run.id)
+        self._run, self.trainer, self._adapter = run, trainer, AdapterId(run.id)
         self._database, self._checkpoints, self._snapshots = database, checkpoints, snapshots
 
     async def replay(self, op: OpRow) -> None:
@@ -101,23 +102,23 @@ class Bench:
     async def _do(self, operation: Create | Load | Compute | Step | Distil) -> Outcome:
         match operation:
             case Create(_, spec):
-                await self._trainer.create(self._adapter, spec)
+                await self.trainer.create(self._adapter, spec)
                 return Created(self._run.id)
             case Load(path, optimizer, _, reader):
                 checkpoint = await self._checkpoints.find(reader or self._run.tenant, path)
                 if optimizer and not checkpoint.has_optimizer:
                     raise BadInput(f"{path} was saved without its optimizer", hint="Load a weights checkpoint.")
                 folder = await self._checkpoints.folder(checkpoint)
-                await self._trainer.load(self._adapter, folder, optimizer=optimizer)
+                await self.trainer.load(self._adapter, folder, optimizer=optimizer)
                 return Loaded(path)
             case Compute(work):
-                (result,) = await self._trainer.run([work], tenant=self._run.tenant)
+                (result,) = await self.trainer.run([work], tenant=self._run.tenant)
                 return result.failure or result
             case Distil(work, _, files):
                 folder = None if files is None else await self._checkpoints.reopen(files)
-                return await self._trainer.distil(self._adapter, work, folder, tenant=self._run.tenant)
+                return await self.trainer.distil(self._adapter, work, folder, tenant=self._run.tenant)
             case Step(params):
-                return Stepped(dict(await self._trainer.step(self._adapter, params)))
+                return Stepped(dict(await self.trainer.step(self._adapter, params)))
 
     async def _save(self, operation: Save) -> Deed:
         path = TinkerPath(self._run.id, operation.kind, operation.name)
@@ -128,12 +129,18 @@ class Bench:
         keep = operation.kind == "weights"
 
         async def write(to: Path) -> None:
-            await self._trainer.save(self._adapter, to, optimizer=keep)
+            await self.trainer.save(self._adapter, to, optimizer=keep)
             if operation.recipients:
                 await asyncio.to_thread(encrypt, to, operation.recipients)
 
         folder, manifest, size = await self._checkpoints.write("checkpoints", write)
         run, now = self._run, time.time()
+        more = size - (before[0].size_bytes if before else 0)
+        try:
+            await self._database.run(lambda c: check_storage(c, run.tenant, more))
+        except NotAllowed:
+            await self._checkpoints.drop_folder(folder)
+            raise
         row = Checkpoint(
             path,
             run.tenant,

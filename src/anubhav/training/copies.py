@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anubhav.errors import BadInput, Gone, NotFound
+from anubhav.errors import BadInput, Gone, NotAllowed, NotFound
 from anubhav.ports import Trainer
 from anubhav.store import checkpoints as shelf
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import RunRow
 from anubhav.training.checkpoints import Checkpoints, adapter_id
+from anubhav.training.quotas import check_storage
 from anubhav.types.checkpoints import Checkpoint, TinkerPath
 from anubhav.types.ids import AdapterId, RunId
 from anubhav.types.training import LoraSpec
@@ -49,8 +50,9 @@ def copy(connection: Connection, wanted: Copy, spare: str) -> str:
     found = shelf.find(connection, str(wanted.source))
     if found is None:
         raise NotFound(f"There is no checkpoint {wanted.source}", hint="List yours with `tinker checkpoint list`.")
-    session = _session(connection, wanted, spare)
     source, manifest = found
+    check_storage(connection, wanted.tenant, source.size_bytes)
+    session = _session(connection, wanted, spare)
     now = time.time()
     row = RunRow(run, session, wanted.tenant, source.base_model, source.spec, {}, now, now, source=str(wanted.source))
     runs.add_run(connection, row, copied_as=key)
@@ -122,12 +124,17 @@ async def hold(
     )
 
     def record(connection: Connection) -> None:
+        check_storage(connection, found.tenant, size)
         runs.add_session(connection, row.session, found.tenant, ([found.origin], {}, ""), None)
         runs.add_run(connection, replace(row, source=found.origin), copied_as=found.key)
         shelf.add(connection, kept, manifest)
         also(connection)
 
-    await database.run(record)
+    try:
+        await database.run(record)
+    except NotAllowed:
+        await checkpoints.drop_folder(folder)
+        raise
 
 
 def read_spec(folder: Path) -> LoraSpec:

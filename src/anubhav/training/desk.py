@@ -29,9 +29,11 @@ from anubhav.training.imports import Imports
 from anubhav.training.journal import rename_adapter, write_operation
 from anubhav.training.limits import Limits, check
 from anubhav.training.promises import Promises, write_outcome
+from anubhav.training.quotas import check_quota
 from anubhav.training.refusals import FINAL, REFUSAL, VOID, is_open, stand_in
 from anubhav.training.sessions import Sessions
 from anubhav.training.snapshots import Pace, Snapshots
+from anubhav.training.standing import Standing, stand
 from anubhav.training.turnstile import Turnstile
 from anubhav.types.checkpoints import TinkerPath, checked_ttl
 from anubhav.types.ids import AdapterId, RunId, new_id
@@ -154,9 +156,20 @@ class Desk:
             operation = await with_files(operation, tenant, row, self.checkpoints)
             folder = operation.files and operation.files.folder
             op = replace(op, body=write_operation(operation)[1])
-        entry = await self._database.run(lambda c: _enter(c, row, op, _Sent(seq, key, folder)))
+
+        def enter(connection: Connection) -> OpRow:
+            return _enter(connection, row, op, _Sent(seq, key, folder, operation))
+
+        entry = await self._database.run(enter)
         self._turnstile(row).offer(entry)
         return entry.promise
+
+    async def standing(self, tenant: str, promise: str) -> Standing:
+        """Where an operation stands whose promise was not kept yet."""
+        op = await self._database.run(lambda c: runs.find_promise(c, tenant, promise))
+        if op is None:
+            raise NotFound("There is no such promise", hint="Ask with a request_id this server gave you.")
+        return stand(self._turnstiles.values(), op.run, op.seq, self.promises.hitch(op.run))
 
     async def refuse(self, tenant: str, run: RunId, number: int, refusal: AnubhavError) -> str:
         """Let what comes behind this number pass it, as its operation was refused: raises `refusal`.
@@ -322,6 +335,7 @@ class _Sent:
     key: str | None
     folder: str | None
     """What it reads, to be there for as long as it may be done again."""
+    operation: Operation
 
 
 def _enter(connection: Connection, row: RunRow, op: OpRow, sent: _Sent) -> OpRow:
@@ -332,6 +346,7 @@ def _enter(connection: Connection, row: RunRow, op: OpRow, sent: _Sent) -> OpRow
     if sent.folder and not shelf.named(connection, sent.folder):
         raise Busy("The reference was replaced at this moment", hint="Send the request again.")
     op = replace(op, seq=runs.place(connection, op.run, sent.number))
+    check_quota(connection, row.tenant, op.run, op.seq, sent.operation)
     if op.seq == 0:
         runs.add_run(connection, row)
     elif op.seq <= runs.last_settled(connection, op.run):

@@ -115,10 +115,9 @@ class Promises:
             raise NotFound("There is no such promise", hint="Ask with a request_id this server gave you.")
         return read_outcome(row.result) if row.result is not None else None
 
-    async def hitch(self, tenant: str, promise: str) -> str | None:
-        """What keeps its run from going on, if anything but work does."""
-        row = await self._database.run(lambda c: runs.find_promise(c, tenant, promise))
-        return self._hitches.get(row.run) if row else None
+    def hitch(self, run: RunId) -> str | None:
+        """What keeps the run from going on, if anything but work does."""
+        return self._hitches.get(run)
 
     def tell_hitch(self, run: RunId, reason: str | None) -> None:
         if reason is None:

@@ -8,7 +8,7 @@ own turn for ever. Such a chunk is accepted as a *refusal*: a promise that fails
 
 from dataclasses import dataclass
 
-from anubhav.errors import AnubhavError, BadInput, Broken, Gone, MissingPart, NotAllowed, NotFound
+from anubhav.errors import AnubhavError, BadInput, Broken, Gone, MissingPart, NotAllowed, NotFound, Spent
 from anubhav.store import runs
 from anubhav.store.database import Connection
 from anubhav.store.runs import OpRow
@@ -17,7 +17,7 @@ from anubhav.types.ids import RunId, new_id
 
 VOID, REFUSAL = "Void", "Refusal"
 """Kinds of rows in the journal; their body is the error."""
-FINAL = (BadInput, NotFound, NotAllowed, MissingPart, Gone, Broken)
+FINAL = (BadInput, NotFound, NotAllowed, Spent, MissingPart, Gone, Broken)
 """What a client does not repeat: it goes on with the next number."""
 
 

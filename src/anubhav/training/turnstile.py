@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from anubhav.errors import AnubhavError, Broken, Unavailable
+from anubhav.ports import Trainer
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
@@ -43,7 +44,10 @@ class Turnstile:
         checkpoints: Checkpoints,
         promises: Promises,
     ) -> None:
-        self._run, self._bench, self._snapshots = run, bench, snapshots
+        self.run = run
+        self._bench, self._snapshots = bench, snapshots
+        self.at_work: int | None = None
+        """The number of the operation that is at its trainer."""
         self._database, self._checkpoints, self._promises = database, checkpoints, promises
         self._held: dict[int, OpRow] = {}
         self._next = 0
@@ -54,6 +58,15 @@ class Turnstile:
     @property
     def stopped(self) -> bool:
         return self._task.done()
+
+    @property
+    def held(self) -> list[int]:
+        """The numbers of the operations that have no outcome yet, of those that may still have one."""
+        return [seq for seq, op in self._held.items() if op.kind not in (VOID, REFUSAL)]
+
+    @property
+    def trainer(self) -> Trainer:
+        return self._bench.trainer
 
     def offer(self, op: OpRow) -> None:
         """Hand in a journalled operation. Offering one that was applied or is held already changes nothing."""
@@ -77,7 +90,7 @@ class Turnstile:
                 if not await self._arrival():
                     await self._pass_over()
             except Exception:
-                log.exception("run %s cannot go on", self._run.id)
+                log.exception("run %s cannot go on", self.run.id)
                 if self._damage:
                     await asyncio.sleep(_PAUSE)  # not even its failures can be stored now
                 self._damage = Broken(
@@ -104,8 +117,8 @@ class Turnstile:
     async def _pass_over(self) -> None:
         """Go on without what did not arrive; from here on it is refused."""
         missing = range(self._next, min(self._held))
-        log.warning("run %s goes on: operations %d to %d never arrived", self._run.id, missing[0], missing[-1])
-        came = await self._insist(lambda: self._database.run(lambda c: fill_gap(c, self._run.id, missing)))
+        log.warning("run %s goes on: operations %d to %d never arrived", self.run.id, missing[0], missing[-1])
+        came = await self._insist(lambda: self._database.run(lambda c: fill_gap(c, self.run.id, missing)))
         if came:
             self._held[came.seq] = came
         self._next = min(self._held)
@@ -113,7 +126,7 @@ class Turnstile:
     async def _restore(self) -> None:
         try:
             start = await self._snapshots.restore()
-            for op in await self._database.run(lambda c: runs.ops_from(c, self._run.id, start)):
+            for op in await self._database.run(lambda c: runs.ops_from(c, self.run.id, start)):
                 if op.state == "pending":
                     self._held.setdefault(op.seq, op)
                     continue
@@ -123,10 +136,10 @@ class Turnstile:
         except Unavailable:
             raise
         except Exception as problem:
-            log.exception("run %s cannot be restored", self._run.id)
+            log.exception("run %s cannot be restored", self.run.id)
             unknown = Broken("This run could not be brought back", hint=_START_AGAIN)
             self._damage = problem if isinstance(problem, Broken) else unknown
-        settled = await self._database.run(lambda c: runs.last_settled(c, self._run.id))
+        settled = await self._database.run(lambda c: runs.last_settled(c, self.run.id))
         self._next = settled + 1
         for seq in [seq for seq in self._held if seq < self._next]:
             del self._held[seq]
@@ -135,7 +148,11 @@ class Turnstile:
         if op.kind in (VOID, REFUSAL):
             await self._settle(op, Deed(read_outcome(op.body)))
             return
-        deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._bench.attempt(op))
+        self.at_work = op.seq
+        try:
+            deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._bench.attempt(op))
+        finally:
+            self.at_work = None
         await self._settle(op, deed)
         if deed.unsure:
             await self._insist(self._restore)
@@ -171,9 +188,9 @@ class Turnstile:
             try:
                 done = await work()
             except Unavailable as problem:
-                log.warning("run %s waits: %s", self._run.id, problem)
-                self._promises.tell_hitch(self._run.id, str(problem))
+                log.warning("run %s waits: %s", self.run.id, problem)
+                self._promises.tell_hitch(self.run.id, str(problem))
                 await asyncio.sleep(_PAUSE)
             else:
-                self._promises.tell_hitch(self._run.id, None)
+                self._promises.tell_hitch(self.run.id, None)
                 return done

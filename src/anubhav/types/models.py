@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Scope = Literal["train", "sample", "read", "admin"]
+SCOPES: frozenset[Scope] = frozenset(("train", "sample", "read", "admin"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +28,6 @@ class Principal:
     tenant: str
     key_id: str
     operator: bool
-    """May see every tenant's laps and releases, make keys, run laps and roll back."""
+    """May see every tenant's laps and releases, make keys, run laps and roll back, with the scope admin."""
+    scopes: frozenset[Scope] = SCOPES
+    """What the key may be used for; `http.auth.needs` says what each is."""

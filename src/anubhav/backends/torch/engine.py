@@ -50,6 +50,8 @@ class TorchEngine:
         self.sampler = TorchSampler(self)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: list[_Job] = []
+        self._owners: dict[AdapterId, str] = {}
+        """Who trains an adapter, so that its steps and saves are in the same turns as its passes."""
         self._credit = 0.0
         self._open = True
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
@@ -62,6 +64,11 @@ class TorchEngine:
             self._inbox.put(None)
             self._thread.join()
 
+    def forget(self, adapter: AdapterId) -> None:
+        """In the owner thread: nothing more is trained on it."""
+        self.training.drop(adapter)
+        self._owners.pop(adapter, None)
+
     def post(self, action: Callable[[], None]) -> None:
         """Run `action` in the owner thread, soon."""
         self._inbox.put(action)
@@ -71,7 +78,14 @@ class TorchEngine:
         if not self._open:
             raise Unavailable("The engine is stopping", hint="Repeat the request in a moment.")
         future: Future[Any] = Future()
-        self.post(lambda: self._jobs.append(_Job(make(), future, adapter, tenant)))
+
+        def begin() -> None:
+            if adapter and tenant:
+                self._owners[adapter] = tenant
+            owner = self._owners.get(adapter, tenant) if adapter else tenant
+            self._jobs.append(_Job(make(), future, adapter, owner))
+
+        self.post(begin)
         # Shielded: a caller that goes away must not cancel what the owner thread is about to finish.
         return await asyncio.shield(asyncio.wrap_future(future))
 
@@ -211,7 +225,7 @@ class TorchTrainer:
         return await self._engine.work(learn, adapter=adapter, tenant=tenant)
 
     async def drop(self, adapter: AdapterId) -> None:
-        await self._engine.call(lambda: self._engine.training.drop(adapter), adapter)
+        await self._engine.call(lambda: self._engine.forget(adapter), adapter)
 
 
 class TorchSampler:

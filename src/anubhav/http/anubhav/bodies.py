@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from anubhav.types.models import Scope
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -64,8 +66,25 @@ class Rollback(Body):
     who: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
+Limit = Annotated[int, Field(ge=0, le=1 << 60)] | None
+"""None: there is none."""
+
+
+class Quota(Body):
+    """Of a tenant, all its keys together."""
+
+    tokens_a_day: Limit = None
+    runs: Limit = None
+    storage_bytes: Limit = None
+    queue: Limit = None
+
+
 class Key(Body):
     tenant: Name
     note: Annotated[str, StringConstraints(max_length=200)] = ""
     operator: bool = False
     prefix: Literal["tml", "sk"] = "tml"
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] | None = None
+    """None: all of them."""
+    quota: Quota | None = None
+    """None: the tenant's stays as it is."""

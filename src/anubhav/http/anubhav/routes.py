@@ -14,10 +14,11 @@ from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.react import react
 from anubhav.http.anubhav import answers, bodies, pages
-from anubhav.http.auth import COOKIE, Keyring, principal
+from anubhav.http.auth import COOKIE, Keyring, needs, principal
 from anubhav.types.chat import Message
 from anubhav.types.experience import Probe
-from anubhav.types.models import Principal
+from anubhav.types.models import SCOPES, Principal
+from anubhav.types.quotas import Quota
 
 router = APIRouter()
 Json = dict[str, Any]
@@ -33,7 +34,7 @@ def keyring_of(request: Request) -> Keyring:
     return request.app.state.keyring
 
 
-def operator(who: Principal = Depends(principal)) -> Principal:
+def operator(who: Principal = Depends(principal), _: None = Depends(needs("admin"))) -> Principal:
     if not who.operator:
         raise NotAllowed("This is the operator's to do", hint="Use the key that `anubhav serve` printed.")
     return who
@@ -45,7 +46,7 @@ async def healthz(house: House = Depends(house_of)) -> Json:
     return {"status": "ok", "models": list(house.models)}
 
 
-@router.post("/v1/feedback")
+@router.post("/v1/feedback", dependencies=[Depends(needs("sample"))])
 async def give_feedback(
     body: bodies.Feedback | bodies.FeedbackBatch,
     house: House = Depends(house_of),
@@ -57,7 +58,7 @@ async def give_feedback(
     return receipts if isinstance(body, list) else receipts[0]
 
 
-@router.get("/v1/episodes")
+@router.get("/v1/episodes", dependencies=[Depends(needs("read"))])
 async def list_episodes(
     limit: Limit = 20, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Json:
@@ -116,7 +117,11 @@ async def list_probes(alias: str = "default", house: House = Depends(house_of)) 
 @router.post("/v1/keys", dependencies=[Depends(operator)])
 async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> Json:
     """The key is shown this once."""
-    key = await keyring.add(body.tenant, body.note, operator=body.operator, prefix=body.prefix)
+    scopes = SCOPES if body.scopes is None else frozenset(body.scopes)
+    quota = body.quota and Quota(**body.quota.model_dump())
+    key = await keyring.add(
+        body.tenant, body.note, operator=body.operator, prefix=body.prefix, scopes=scopes, quota=quota
+    )
     return {"tenant": body.tenant, "key": key}
 
 
@@ -132,6 +137,20 @@ async def revoke_key(key_id: str, keyring: Keyring = Depends(keyring_of)) -> Jso
     return {"id": key_id, "revoked": True}
 
 
+@router.get("/v1/quotas/{tenant:path}", dependencies=[Depends(operator)])
+async def get_quota(tenant: bodies.Name, keyring: Keyring = Depends(keyring_of)) -> Json:
+    """What a tenant may use, null being no limit, and what it uses now."""
+    quota, use = await keyring.quota(tenant)
+    return {"tenant": tenant, "quota": asdict(quota), "used": asdict(use)}
+
+
+@router.put("/v1/quotas/{tenant:path}", dependencies=[Depends(operator)])
+async def set_quota(tenant: bodies.Name, body: bodies.Quota, keyring: Keyring = Depends(keyring_of)) -> Json:
+    """The whole quota: what is left out has no limit."""
+    await keyring.set_quota(tenant, Quota(**body.model_dump()))
+    return await get_quota(tenant, keyring)
+
+
 @router.get("/")
 async def page(
     request: Request,
@@ -142,7 +161,7 @@ async def page(
     if token is not None:
         return _sign_in(keyring, token)
     who: Principal | None = getattr(request.state, "principal", None)
-    if who is None or not who.operator:
+    if who is None or not who.operator or "admin" not in who.scopes:
         return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
     shown = pages.status_page(
         list(house.models),

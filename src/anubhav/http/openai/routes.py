@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.openai import answers, bodies, texts
 from anubhav.http.openai.hangup import EventStream, unless_gone
 from anubhav.types.models import Principal
@@ -21,7 +21,7 @@ def house_of(request: Request) -> House:
     return request.app.state.house
 
 
-@_api.get("/models")
+@_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
 async def list_models(house: House = Depends(house_of), _: Principal = Depends(principal)) -> dict[str, Any]:
     """Base models and aliases. Every `tinker://` path of yours is a model name too."""
     now = int(time.time())
@@ -32,13 +32,13 @@ async def list_models(house: House = Depends(house_of), _: Principal = Depends(p
     }
 
 
-@_api.get("/models/{name:path}")
+@_api.get("/models/{name:path}", dependencies=[Depends(needs("train", "sample", "read"))])
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
     return {"id": voice.name, "object": "model", "created": int(time.time()), "owned_by": "anubhav"}
 
 
-@_api.post("/chat/completions", response_model=None)
+@_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
 async def chat_completions(
     body: bodies.Chat,
     request: Request,
@@ -56,7 +56,7 @@ async def chat_completions(
     return await _whole(answers.whole(reply, renderer, asked.n, logprobs=logprobs), request)
 
 
-@_api.post("/completions", response_model=None)
+@_api.post("/completions", response_model=None, dependencies=[Depends(needs("sample"))])
 async def completions(
     body: bodies.Completion, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:

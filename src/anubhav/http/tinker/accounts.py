@@ -8,13 +8,13 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker.legacy import is_older
 from anubhav.http.tinker.training import house_of
 from anubhav.training.accounts import GIGABYTE, HOUR, AuditRow, Shelf, Used
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("read", "train"))])
 _RESOURCES = {
     "all": "",
     "checkpoints": "checkpoint_",

@@ -15,23 +15,37 @@ from anubhav.http.tinker.proto import CONTENT_TYPE, write_pass, write_samples
 from anubhav.serving.asks import SampleOutcome, Targets
 from anubhav.serving.sessions import Waiting
 from anubhav.training.promises import Blended, Created, Loaded, Outcome, Saved, Stepped
+from anubhav.training.standing import Standing
 from anubhav.types.distilling import Distilled
 from anubhav.types.sampling import PromptScores, TopLogprobs
 from anubhav.types.training import PassResult
 
 
-def pending(promise: str, waiting: Waiting | None = None, *, hitch: str | None = None) -> Response:
+def pending(promise: str, waiting: Waiting | Standing) -> Response:
     """What waits for its turn is paused, which the SDK tells its user once a minute, with the reason."""
-    state: dict[str, Any] = {"queue_state": "active"}
-    if hitch:
-        state = {"queue_state": "paused_capacity", "queue_state_reason": hitch}
-    if waiting and not waiting.begun:
-        state = {
-            "queue_state": "paused_capacity",
-            "queue_state_reason": f"the server is busy: {waiting.ahead} of your samples came before this one, and"
-            f" {waiting.others} of others take turns with yours",
-        }
+    reason = _why_sample(waiting) if isinstance(waiting, Waiting) else _why_operation(waiting)
+    state = {"queue_state": "paused_capacity", "queue_state_reason": reason} if reason else {"queue_state": "active"}
     return JSONResponse({"type": "try_again", "request_id": promise, **state}, 408)
+
+
+def _why_sample(waiting: Waiting) -> str | None:
+    if waiting.begun:
+        return None
+    return (
+        f"the server is busy: {waiting.ahead} of your samples came before this one, and {waiting.others} of others"
+        " take turns with yours"
+    )
+
+
+def _why_operation(waiting: Standing) -> str | None:
+    """None: nothing is in its way but what its own run does first."""
+    turns = waiting.runs or (waiting.others and not waiting.begun)
+    if waiting.hitch or not turns:
+        return waiting.hitch
+    return (
+        f"the server is busy: {waiting.ahead} operations of this run come first, and {waiting.runs} of your other runs"
+        f" and {waiting.others} operations of others take turns with it"
+    )
 
 
 def failed(error: AnubhavError) -> Response:

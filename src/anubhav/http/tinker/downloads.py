@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 
 from anubhav.errors import BadInput, NotFound
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker.training import house_of
 from anubhav.training.export import tar_gz
 from anubhav.types.models import Principal
@@ -21,7 +21,7 @@ _SECONDS = 3600.0
 _PATH = "/training_runs/{run}/checkpoints/{kind}/{name}"
 
 
-@router.get(f"{_PATH}/external_weights_urls")
+@router.get(f"{_PATH}/external_weights_urls", dependencies=[Depends(needs("read", "train"))])
 async def external_weights_urls(
     run: str,
     kind: str,
@@ -39,7 +39,7 @@ async def external_weights_urls(
     return {"urls": urls, "expires": datetime.fromtimestamp(until, UTC).isoformat()}
 
 
-@router.get(f"{_PATH}/archive")
+@router.get(f"{_PATH}/archive", dependencies=[Depends(needs("read", "train"))])
 async def archive(
     run: str,
     kind: str,

@@ -8,14 +8,15 @@ from fastapi.responses import JSONResponse
 
 from anubhav.errors import Unavailable
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import answers, bodies
 from anubhav.http.tinker.proto import CONTENT_TYPE
 from anubhav.http.tinker.training import house_of
 from anubhav.serving.sessions import Waiting
+from anubhav.training.standing import Standing
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("train", "sample"))])
 _HOLD = 30.0
 """Seconds. The SDK gives up a poll after 45."""
 _BREATH = 1.0
@@ -40,11 +41,11 @@ async def retrieve_future(
         outcome = await house.desk.promises.wait(who.tenant, body.request_id, _HOLD)
         if outcome is not None:
             return answers.training(outcome, protobuf=protobuf)
-        hitch = await house.desk.promises.hitch(who.tenant, body.request_id)
+        standing = await house.desk.standing(who.tenant, body.request_id)
     except Unavailable as problem:
         await asyncio.sleep(_BREATH)
-        hitch = str(problem)
-    return answers.pending(body.request_id, hitch=hitch)
+        standing = Standing(begun=False, hitch=str(problem))
+    return answers.pending(body.request_id, standing)
 
 
 @router.post("/retrieve_futures")

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.training import house_of
 from anubhav.types.graphs import GraphInput, GraphNode, LossGraph
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("train"))])
 
 _OPERATIONS = ("placeholder", "call_function", "call_method", "output")
 _SPELLINGS = {

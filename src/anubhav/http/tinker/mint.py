@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.legacy import read_tokens
 from anubhav.http.tinker.training import house_of
@@ -19,7 +19,7 @@ from anubhav.types.ids import RunId
 from anubhav.types.models import Principal
 from anubhav.types.operations import Distil
 
-router = APIRouter(prefix="/api/v1/mint")
+router = APIRouter(prefix="/api/v1/mint", dependencies=[Depends(needs("train"))])
 
 
 @router.post("/forward_backward_reverse_kl")

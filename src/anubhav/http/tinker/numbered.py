@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from anubhav.errors import AnubhavError, Broken
 from anubhav.flows.house import House
+from anubhav.http.auth import OutOfScope
 from anubhav.http.errors import malformed
 from anubhav.http.tinker import proto
 from anubhav.http.tinker import wire_pb2 as wire
@@ -30,6 +31,8 @@ class Numbered(APIRoute):
                 return await inner(request)
             except RequestValidationError as problem:
                 return await _refuse(request, malformed(problem), problem)
+            except OutOfScope:
+                raise  # who may not train a run cannot use up its numbers either
             except AnubhavError as problem:
                 return await _refuse(request, problem, problem)
             except Exception as problem:  # noqa: BLE001 - raised again, or told by a promise

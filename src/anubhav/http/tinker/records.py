@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.legacy import is_older
 from anubhav.http.tinker.training import house_of, optimizer_config, reader_of, run_id
@@ -18,7 +18,7 @@ from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import RunId
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("read", "train"))])
 Limit = Query(default=20, ge=0, le=1000)
 Offset = Query(default=0, ge=0)
 _TYPES = {"weights": "training", "sampler_weights": "sampler", "external_weights": "external"}
@@ -55,7 +55,7 @@ async def list_run_checkpoints(
     return {"checkpoints": [_checkpoint(one) for one in known]}
 
 
-@router.delete(_CHECKPOINT)
+@router.delete(_CHECKPOINT, dependencies=[Depends(needs("train"))])
 async def delete_checkpoint(
     run: str, kind: str, name: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:
@@ -63,8 +63,8 @@ async def delete_checkpoint(
     return Response(status_code=204)
 
 
-@router.post(f"{_CHECKPOINT}/publish")
-@router.delete(f"{_CHECKPOINT}/publish")
+@router.post(f"{_CHECKPOINT}/publish", dependencies=[Depends(needs("train"))])
+@router.delete(f"{_CHECKPOINT}/publish", dependencies=[Depends(needs("train"))])
 async def publish(
     run: str,
     kind: str,
@@ -78,7 +78,7 @@ async def publish(
     return Response(status_code=204)
 
 
-@router.put(f"{_CHECKPOINT}/ttl")
+@router.put(f"{_CHECKPOINT}/ttl", dependencies=[Depends(needs("train"))])
 async def set_ttl(
     run: str,
     kind: str,
@@ -91,7 +91,7 @@ async def set_ttl(
     return Response(status_code=204)
 
 
-@router.post("/copy_weights")
+@router.post("/copy_weights", dependencies=[Depends(needs("train"))])
 async def copy_weights(
     body: bodies.CopyWeights,
     request: Request,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.legacy import read_tokens
 from anubhav.http.tinker.training import house_of
@@ -15,7 +15,7 @@ from anubhav.serving.asks import Ask, Targets
 from anubhav.serving.sessions import sequence_ids
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("sample"))])
 
 
 @router.post("/create_sampling_session")

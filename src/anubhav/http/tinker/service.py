@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Header, Response
 
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.training import house_of
 from anubhav.types.models import Principal
@@ -55,7 +55,7 @@ async def capabilities(house: House = Depends(house_of)) -> dict[str, Any]:
     return {"supported_models": models}
 
 
-@router.post("/create_session")
+@router.post("/create_session", dependencies=[Depends(needs("train", "sample"))])
 async def create_session(
     body: bodies.CreateSession,
     house: House = Depends(house_of),
@@ -82,7 +82,7 @@ async def telemetry() -> dict[str, str]:
     return {"status": "accepted"}
 
 
-@router.post("/sessions/{session}/finish")
+@router.post("/sessions/{session}/finish", dependencies=[Depends(needs("train", "sample"))])
 async def finish(
     session: str, body: bodies.Finish, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:

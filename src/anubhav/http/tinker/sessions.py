@@ -6,14 +6,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.downloads import signed_url
 from anubhav.http.tinker.training import house_of
 from anubhav.training.sessions import SessionInfo, Wanted
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1/sessions")
+router = APIRouter(prefix="/api/v1/sessions", dependencies=[Depends(needs("read", "train"))])
 _NO_PROJECT = "default"
 
 
@@ -49,7 +49,7 @@ async def get_session(
     return {"training_run_ids": runs, "sampler_ids": samplers} | _summary(found)
 
 
-@router.put("/{session}/project")
+@router.put("/{session}/project", dependencies=[Depends(needs("train"))])
 async def move_session(
     session: str, body: bodies.Project, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.flows.passes import complete
-from anubhav.http.auth import Keyring, principal
+from anubhav.http.auth import Keyring, needs, principal
 from anubhav.http.tinker import bodies, legacy, proto
 from anubhav.http.tinker.numbered import Numbered
 from anubhav.types.ids import RunId
@@ -17,7 +17,7 @@ from anubhav.types.models import Principal
 from anubhav.types.operations import Compute, Create, Load, Operation, Save, Step
 from anubhav.types.training import LoraSpec, OptimParams
 
-router = APIRouter(prefix="/api/v1", route_class=Numbered)
+router = APIRouter(prefix="/api/v1", route_class=Numbered, dependencies=[Depends(needs("train"))])
 
 
 def house_of(request: Request) -> House:

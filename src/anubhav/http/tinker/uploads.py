@@ -11,14 +11,14 @@ from fastapi import APIRouter, Depends, Header, Request
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
-from anubhav.http.auth import principal
+from anubhav.http.auth import needs, principal
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.training import house_of
 from anubhav.training.blends import Blend
 from anubhav.training.imports import Import
 from anubhav.types.models import Principal
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("train"))])
 _HINT = "Send multipart/form-data with the .tar.gz in the field file."
 
 
