@@ -224,3 +224,26 @@ async def test_a_save_waits_for_a_full_disk(workshop: Workshop, monkeypatch: pyt
         assert await workshop.desk.promises.wait(TENANT, promise, 0.1) is None
         assert list((workshop.folder / "checkpoints").iterdir()) == []
     assert isinstance(await workshop.wait(promise), Saved)
+
+
+@pytest.mark.parametrize("count", [14, 16], ids=["with a gradient that waits", "between steps"])
+async def test_a_run_that_rests_leaves_the_trainer_and_comes_back(
+    workshop: Workshop, tmp_path: Path, count: int
+) -> None:
+    first = LAP[:count]
+    run = await workshop.new_run()
+    await train(workshop, run, LAP)
+    expected = await weights(workshop, run, 1 + len(LAP))
+
+    (tmp_path / "parked").mkdir()
+    workshop = Workshop(tmp_path / "parked", pace=Pace(steps=10**9, seconds=1e9, rest=0.05))
+    run = await workshop.new_run()
+    await train(workshop, run, first)
+    async with asyncio.timeout(10):
+        while AdapterId(run) in workshop.trainer._pupils:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    newest = [row.seq for row in await kept(workshop, run)][:1]
+    assert newest == ([16] if count == 16 else []), "a snapshot cannot hold a gradient"
+    await train(workshop, run, LAP[len(first) :], first=1 + len(first))
+    assert await weights(workshop, run, 1 + len(LAP)) == expected
+    await workshop.close()

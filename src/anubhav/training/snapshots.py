@@ -30,6 +30,8 @@ class Pace:
 
     steps: int = 20
     seconds: float = 60.0
+    rest: float = 600.0
+    """Seconds without an operation after which a run is parked."""
 
 
 class Snapshots:
@@ -58,6 +60,22 @@ class Snapshots:
             self._go_on(problem)
             return None
         return self._record(seq, folder, manifest)
+
+    @property
+    def rest(self) -> float:
+        return self._pace.rest
+
+    async def keep(self, seq: int) -> None:
+        """Write one now that counts at once, unless the newest one is as new."""
+        if self._publishing:
+            await asyncio.wait([self._publishing])
+        newest = await self._database.run(lambda c: runs.snapshots(c, self._run))
+        if newest and newest[0].seq == seq:
+            return
+        try:
+            await self._publish(seq, await self._checkpoints.draft("snapshots", self._save))
+        except Exception as problem:  # noqa: BLE001 - see _go_on
+            self._go_on(problem)
 
     def count_step(self) -> None:
         self._steps += 1

@@ -1,7 +1,8 @@
 """The turnstile of one run: operations may arrive in any order, they are applied in sequence, one at a time.
 
 It begins by bringing the trainer to where the journal left the run: newest sound snapshot, then replay, which changes
-no stored result. Runs take turns because each has at most one operation before its trainer.
+no stored result. Runs take turns because each has at most one operation before its trainer. A run that rests is parked:
+it leaves the trainer's memory, and whoever asks for it again makes another turnstile.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.promises import Promises, read_outcome, write_outcome
 from anubhav.training.refusals import REFUSAL, VOID, fill_gap
 from anubhav.training.snapshots import Snapshots
+from anubhav.types.ids import AdapterId
 
 _PAUSE = 1.0
 """Seconds between attempts while the disk is full."""
@@ -27,6 +29,8 @@ _PATIENCE, _SOON = 30.0, 3.0
 pass behind its others; anything else only once all before it was answered, so then what is missing never comes.
 """
 _CHUNKS = ("Compute", REFUSAL)
+_WITHOUT_GRADIENT = ("Create", "Load", "Step")
+"""After these a snapshot holds all there is of a run; after a pass the journal has the rest."""
 
 _START_AGAIN = "The server's log says why. Open another run from its last checkpoint."
 
@@ -52,6 +56,8 @@ class Turnstile:
         self._held: dict[int, OpRow] = {}
         self._next = 0
         self._damage: Broken | None = None
+        self._last = ""
+        """The kind of what was done last, and left a trace."""
         self._arrived = asyncio.Event()
         self._task = asyncio.create_task(self._serve(), name=f"turnstile {run.id}")
 
@@ -87,8 +93,12 @@ class Turnstile:
                 while op := self._due():
                     await self._apply(op)
                 self._arrived.clear()
-                if not await self._arrival():
+                if await self._arrival():
+                    continue
+                if self._held:
                     await self._pass_over()
+                elif await self._park():
+                    return
             except Exception:
                 log.exception("run %s cannot go on", self.run.id)
                 if self._damage:
@@ -103,8 +113,8 @@ class Turnstile:
         return None if op and op.kind == VOID and max(self._held) == op.seq else op
 
     async def _arrival(self) -> bool:
-        """False: what is held has waited long enough for an operation before it."""
-        patience = None
+        """False: what is held has waited long enough for an operation before it, or the run has rested long enough."""
+        patience = None if self._held else self._snapshots.rest
         if self._held and self._next not in self._held:
             patience = _PATIENCE if all(op.kind in _CHUNKS for op in self._held.values()) else _SOON
         try:
@@ -123,6 +133,16 @@ class Turnstile:
             self._held[came.seq] = came
         self._next = min(self._held)
 
+    async def _park(self) -> bool:
+        """Leave the trainer's memory to those at work. False: something arrived meanwhile."""
+        if self._last in _WITHOUT_GRADIENT and not self._damage:
+            await self._snapshots.keep(self._next - 1)
+        await self._insist(lambda: self._bench.trainer.drop(AdapterId(self.run.id)))
+        if not self._held:
+            return True
+        await self._insist(self._restore)
+        return False
+
     async def _restore(self) -> None:
         try:
             start = await self._snapshots.restore()
@@ -131,6 +151,7 @@ class Turnstile:
                     self._held.setdefault(op.seq, op)
                     continue
                 await self._bench.replay(op)
+                self._note(op)
                 if op.kind == "Step":
                     self._snapshots.count_step()
         except Unavailable:
@@ -144,6 +165,10 @@ class Turnstile:
         for seq in [seq for seq in self._held if seq < self._next]:
             del self._held[seq]
 
+    def _note(self, op: OpRow) -> None:
+        if op.kind not in ("Save", VOID, REFUSAL):
+            self._last = op.kind
+
     async def _apply(self, op: OpRow) -> None:
         if op.kind in (VOID, REFUSAL):
             await self._settle(op, Deed(read_outcome(op.body)))
@@ -154,6 +179,7 @@ class Turnstile:
         finally:
             self.at_work = None
         await self._settle(op, deed)
+        self._note(op)
         if deed.unsure:
             await self._insist(self._restore)
         if deed.obsolete:
