@@ -12,12 +12,15 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 GENERATED = {"wire_pb2.py"}
 # Ways to run what a file or a client says; `.eval(` of a tensor library is another thing.
 FORBIDDEN = re.compile(r"\b(?:pickle|cPickle|dill|marshal)\b|torch\.load\(|(?<![.\w])(?:eval|exec)\(|shell=True")
-NOT_ROOMS = {"house", "contracts", "compat", "numerics", "reliability", "examples", "flows", "http_anubhav", "browser"}
+NOT_ROOMS = {
+    "benchmarks", "house", "contracts", "compat", "numerics", "reliability", "examples", "flows",
+    "http_anubhav", "browser",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("tool", [["check"], ["format", "--check"]])
 def test_ruff_has_nothing_to_say(tool: list[str]) -> None:
-    command = [str(Path(sys.executable).parent / "ruff"), *tool, "src", "tests", "examples"]
+    command = [str(Path(sys.executable).parent / "ruff"), *tool, "src", "tests", "examples", "benchmarks"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-3000:]
 

@@ -1,0 +1,1 @@
+"""The stand every engine is measured on: environments, processes, batches, ceilings, figures."""

@@ -1,0 +1,1 @@
+"""What runs inside an environment: one process per engine, told its jobs line by line (stand/jobs.py)."""
