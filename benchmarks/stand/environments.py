@@ -1,6 +1,6 @@
 """The peers' environments: one folder each under the user's cache folder, made on demand from peers.toml.
 
-`python -m stand.environments NAME …` in this folder makes them beforehand; without names it lists them.
+`python -m benchmarks.stand.environments NAME …` makes them beforehand; without names it lists them.
 """
 
 import hashlib

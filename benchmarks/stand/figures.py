@@ -67,6 +67,25 @@ def from_line(line: str) -> Record:
     return Record(**said)
 
 
+def closing(claim: str, records: Sequence[Record], machine: dict[str, Any], commit: str) -> str:
+    """The last line of a benchmark: one JSON object with every figure, for whoever reads only that."""
+    figures = [
+        {
+            "case": one.case,
+            "dtype": one.dtype,
+            "unit": one.unit,
+            "ours": one.ours.median if one.ours else None,
+            "share": one.ours.share if one.ours else None,
+            "peer": one.peer_name,
+            "theirs": one.peer.median if one.peer else None,
+            "ratio": one.ratio,
+            "not_run": one.not_run,
+        }
+        for one in records
+    ]
+    return json.dumps({"claim": claim, "machine": machine, "commit": commit, "figures": figures})
+
+
 HEADS = ("case", "peer", "unit", "ours", "theirs", "ratio", "ratio of rounds", "our limit", "memory", "their memory")
 
 

@@ -2,14 +2,15 @@
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stand.model import Shape
-from stand.processes import Worker, worker
+from benchmarks.stand.model import Shape
+from benchmarks.stand.processes import Worker, worker
 
 _ROWS = 2048
 
@@ -34,6 +35,13 @@ def describe(threads: int) -> dict[str, Any]:
         "busy": round(os.getloadavg()[0], 1),
         "system": platform.platform(),
     }
+
+
+def commit() -> str:
+    """Of the working copy that is measured; empty where there is none."""
+    here = Path(__file__).parent
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
 
 
 def _processor() -> str:

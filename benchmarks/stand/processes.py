@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stand.environments import NotRun
+from benchmarks.stand.environments import NotRun
 
 BENCHMARKS = Path(__file__).parents[1]
 Side = Literal["ours", "peer"]
@@ -141,9 +141,9 @@ class Worker:
 def worker(
     python: Path | str, module: str, told: Mapping[str, str] | None = None, side: Side = "peer"
 ) -> Generator[Worker]:
-    """`workers.<module>` under the given interpreter."""
-    command = [str(python), "-m", f"workers.{module}"]
-    with started(command, told=told, cwd=BENCHMARKS, side=side) as running:
+    """`benchmarks.workers.<module>` under the given interpreter."""
+    command = [str(python), "-m", f"benchmarks.workers.{module}"]
+    with started(command, told=told, cwd=BENCHMARKS.parent, side=side) as running:
         yield Worker(running)
 
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stand.environments import NotRun, environment
-from stand.processes import BENCHMARKS, Running, Worker, await_ready, started, worker
+from benchmarks.stand.environments import NotRun, environment
+from benchmarks.stand.processes import BENCHMARKS, Running, Worker, await_ready, started, worker
 
 KEY = "tml-benchmark-0123456789abcdef0123456789"
 _READY_SECONDS = 600

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from anubhav.app import pull_model
 from anubhav.settings import default_models_dir
-from stand.environments import NotRun
-from stand.figures import Figure, Record, compared, table, to_line, to_row
-from stand.machine import describe, hold_to, processors
-from stand.model import NAME, Shape, read_shape
-from stand.processes import note
+from benchmarks.stand.environments import NotRun
+from benchmarks.stand.figures import Figure, Record, closing, compared, table, to_line, to_row
+from benchmarks.stand.machine import commit, describe, hold_to, processors
+from benchmarks.stand.model import NAME, Shape, read_shape
+from benchmarks.stand.processes import note
 
 
 @dataclass
@@ -67,7 +67,7 @@ def options(about: str, *, rounds: int, peers: tuple[str, ...] = ()) -> argparse
 
 @contextmanager
 def session(benchmark: str, parser: argparse.ArgumentParser) -> Generator[Session]:
-    """Everything a benchmark needs; its table is printed at the end, also when it is interrupted."""
+    """Everything a benchmark needs; its table and one JSON object are printed at the end, also when interrupted."""
     # Otherwise a polite kill would leave servers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chosen = parser.parse_args()
@@ -81,7 +81,9 @@ def session(benchmark: str, parser: argparse.ArgumentParser) -> Generator[Sessio
         finally:
             print(f"\n{benchmark}: {here.threads} threads, {here.rounds} rounds", end="")
             print(" (--quick: these are no measurements)" if here.quick else "")
-            print(table([to_row(record) for record in here.records]), flush=True)
+            print(table([to_row(record) for record in here.records]))
+            claim = (parser.description or benchmark).strip().splitlines()[0]
+            print(closing(claim, here.records, describe(here.threads), commit()), flush=True)
 
 
 def fail_without(records: list[Record]) -> None:

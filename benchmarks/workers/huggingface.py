@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from stand import batches
-from stand.jobs import answer_jobs
-from stand.model import RANK
 from transformers import AutoModelForCausalLM
+
+from benchmarks.stand import batches
+from benchmarks.stand.jobs import answer_jobs
+from benchmarks.stand.model import RANK
 
 _LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _KEPT: dict[str, Any] = {}

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from stand.jobs import answer_jobs
+
+from benchmarks.stand.jobs import answer_jobs
 
 _MEGABYTES = 512
 

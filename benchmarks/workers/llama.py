@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp as cpp
-from stand import batches
-from stand.jobs import answer_jobs
+
+from benchmarks.stand import batches
+from benchmarks.stand.jobs import answer_jobs
 
 _KEPT: dict[str, Any] = {}
 _BATCH = 2048

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import tinker
-from stand import batches
-from stand.jobs import answer_jobs
-from stand.model import RANK
 from tinker import types
+
+from benchmarks.stand import batches
+from benchmarks.stand.jobs import answer_jobs
+from benchmarks.stand.model import RANK
 
 _KEPT: dict[str, Any] = {"samplers": [], "data": {}}
 _STEP = 1e-5

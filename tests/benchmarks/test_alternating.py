@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from stand import batches
-from stand.model import Shape, decoding_bytes, read_shape, training_operations
-from stand.rounds import take_turns
+
+from benchmarks.stand import batches
+from benchmarks.stand.model import Shape, decoding_bytes, read_shape, training_operations
+from benchmarks.stand.rounds import take_turns
 
 SMOLLM2 = Shape(layers=30, hidden=576, inner=1536, heads=9, kv_heads=3, head_dim=64, vocabulary=49152)
 

@@ -1,6 +1,6 @@
 """docs/performance.md out of what the benchmarks printed.
 
-    python benchmarks/report.py RESULTS … > docs/performance.md
+    python -m benchmarks.engine.report RESULTS … > docs/performance.md
 
 RESULTS are files with the JSON lines; other lines in them are passed over, so a whole standard output will do. Of
 several records of the same comparison the last one counts. Records of --quick are refused: they measure nothing.
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stand.environments import PINS
-from stand.figures import Record, from_line, number, table, to_row
+from benchmarks.stand.environments import PINS
+from benchmarks.stand.figures import Record, from_line, number, table, to_row
 
 ABOUT = {
     "ceilings": "What the machine can do at best",
@@ -93,7 +93,7 @@ def read(lines: Iterable[str]) -> list[Record]:
     """The records, the last one of each comparison."""
     found: dict[tuple[str, ...], Record] = {}
     for line in lines:
-        if line.startswith("{"):
+        if line.startswith('{"benchmark"'):
             record = from_line(line)
             found[record.benchmark, record.case, record.peer_name, record.dtype] = record
     return list(found.values())
@@ -121,8 +121,8 @@ def judged(bar: Bar, records: Sequence[Record]) -> list[tuple[str, ...]]:
 def page(records: Sequence[Record], pins: str) -> str:
     """The whole document."""
     parts = [
-        "# Performance\n\nWritten by `benchmarks/report.py` from the benchmarks' own output; run them to get your own "
-        "figures. Each comparison takes turns (ours, the peer, ours, the peer …) and gives medians; the ratio is ours "
+        "# Performance\n\nWritten by `benchmarks/engine/report.py` from the benchmarks' own output; run them to get "
+        "your own figures. Each comparison takes turns (ours, the peer, ours …) and gives medians; the ratio is ours "
         "divided by the peer's, for the medians and as the range over the rounds. A peer that could not be run is "
         "listed with the reason.",
         "\n".join(f"- {line}" for line in machines(records)),
@@ -132,7 +132,7 @@ def page(records: Sequence[Record], pins: str) -> str:
     for benchmark, about in ABOUT.items():
         rows = [to_row(record) for record in records if record.benchmark == benchmark]
         if rows:
-            parts.append(f"## {about}\n\n`python benchmarks/{benchmark}.py`\n\n{table(rows)}")
+            parts.append(f"## {about}\n\n`python -m benchmarks.engine.{benchmark}`\n\n{table(rows)}")
     parts.append(f"## Versions of the peers\n\n{versions(pins)}")
     return "\n\n".join(parts) + "\n"
 
@@ -160,7 +160,7 @@ def versions(pins: str) -> str:
 def main(files: Sequence[str]) -> None:
     records = read(line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines())
     if not records:
-        sys.exit("No records. Usage: python benchmarks/report.py RESULTS …")
+        sys.exit("No records. Usage: python -m benchmarks.engine.report RESULTS …")
     if quick := {record.benchmark for record in records if record.quick}:
         sys.exit(f"Made with --quick, which measures nothing: {json.dumps(sorted(quick))}")
     print(page(records, PINS.read_text(encoding="utf-8")), end="")

@@ -1,6 +1,6 @@
 """Decoding: new tokens a second of 1, 8, 32 and 64 concurrent streams, with no, one and sixteen LoRA adapters.
 
-    python benchmarks/decode.py [--quick] [--peers NAME …] [--dtypes float32 bfloat16] [--rounds 5] [--threads 2]
+    python -m benchmarks.engine.decode [--quick] [--peers NAME …] [--dtypes float32 bfloat16] [--rounds 5] [--threads 2]
 
 Every stream is a prompt of 64 tokens and 64 new ones at temperature 1, which nothing ends early; the time of the
 prompts is in the figure. Ours is `anubhav serve` driven by the stock Tinker SDK over HTTP, log-probabilities included;
@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from stand.environments import NotRun, environment
-from stand.figures import Figure, Record
-from stand.machine import Limits, limits
-from stand.model import decoding_bytes
-from stand.processes import Running, Worker, note, worker
-from stand.rounds import take_turns
-from stand.servers import Served, ours
-from stand.session import Session, fail_without, options, session
+from benchmarks.stand.environments import NotRun, environment
+from benchmarks.stand.figures import Figure, Record
+from benchmarks.stand.machine import Limits, limits
+from benchmarks.stand.model import decoding_bytes
+from benchmarks.stand.processes import Running, Worker, note, worker
+from benchmarks.stand.rounds import take_turns
+from benchmarks.stand.servers import Served, ours
+from benchmarks.stand.session import Session, fail_without, options, session
 
 
 @dataclass(frozen=True)

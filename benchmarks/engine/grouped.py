@@ -1,6 +1,6 @@
 """Grouped reinforcement learning: seconds of one policy-gradient step on 8 groups of 8 replies to a prompt each.
 
-    python benchmarks/grouped.py [--quick] [--peers NAME …] [--rounds 3] [--threads 2]
+    python -m benchmarks.engine.grouped [--quick] [--peers NAME …] [--rounds 3] [--threads 2]
 
 Ours is `anubhav serve` driven by the stock Tinker SDK (importance_sampling, forward_backward and optim_step sent
 together); it computes a shared prompt once. transformers with PEFT pads nothing here, as all replies are equally long,
@@ -13,12 +13,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from stand.environments import NotRun, environment
-from stand.figures import Figure, Record
-from stand.processes import Running, Worker, note, worker
-from stand.rounds import take_turns
-from stand.servers import ours
-from stand.session import Session, fail_without, options, session
+from benchmarks.stand.environments import NotRun, environment
+from benchmarks.stand.figures import Figure, Record
+from benchmarks.stand.processes import Running, Worker, note, worker
+from benchmarks.stand.rounds import take_turns
+from benchmarks.stand.servers import ours
+from benchmarks.stand.session import Session, fail_without, options, session
 
 PEERS = {"hf": "HF+PEFT fp32", "trl": "TRL GRPO fp32"}
 
