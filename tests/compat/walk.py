@@ -68,7 +68,7 @@ class Loop:
     def learn(self, trainer: Any) -> list[list[float]]:
         """One step, and the log-probabilities behind it."""
         done(trainer.forward_backward(WEIGHTED, "cross_entropy"))
-        done(trainer.optim_step(self.rates(0.05)))
+        done(trainer.optim_step(self.rates(0.02)))
         return rows(done(trainer.forward(WEIGHTED, "cross_entropy")))
 
     def sample(self, *, count: int = 1, prompt: Any = PROMPT, **more: Any) -> Any:
