@@ -186,26 +186,17 @@ def test_a_sample_fails_alone(
 
 
 def test_no_memory_for_the_cache(base: tinker.SamplingClient, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, times = engine.sampling._cache, [0]
-    empty = cache._empty
+    def scarce(source: int, target: int) -> None:
+        raise MemoryError
 
-    def scarce(rows: int, capacity: int) -> torch.Tensor:
-        times[0] += 1
-        if capacity > 256 and times[0] % 2 == 0:  # the keys found room, the values do not
-            raise MemoryError
-        return empty(rows, capacity)
-
-    emptied = threading.Event()
-    engine.post(
-        lambda: (setattr(cache, "_k_LSGCD", empty(0, 0)), setattr(cache, "_v_LSGCD", empty(0, 0)), emptied.set())
-    )
-    assert emptied.wait(5)
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "_empty", scarce)
-        waiting = say(base, 5, 6, most=20)
-        fails(say(base, *[7] * 300).result, FAILED, "memory")
-        assert len(within(waiting.result).sequences[0].tokens) == 20
-    assert within(say(base, *[7] * 300).result).sequences
+        patch.setattr(engine.sampling._cache, "copy", scarce)  # which only several samples of a prompt need
+        alone = say(base, 5, 6, most=20)
+        several = base.sample(types.ModelInput.from_ints([5, 6, 7]), 2, types.SamplingParams(max_tokens=4))
+        fails(several.result, FAILED, "memory")
+        assert len(within(alone.result).sequences[0].tokens) == 20
+    several = base.sample(types.ModelInput.from_ints([5, 6, 7]), 2, types.SamplingParams(max_tokens=4))
+    assert len(within(several.result).sequences) == 2
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -10,7 +10,16 @@ from typing import Any, cast
 from anubhav.errors import BadInput, MissingPart
 from anubhav.types.models import Model
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+ARCHITECTURES = (
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Qwen3MoeForCausalLM",
+    "Gemma3ForCausalLM",
+    "DeepseekV3ForCausalLM",
+)
+"""The families of backends.torch."""
 _DOUBLE = "AnubhavFake"
 """The test double behind backends/fake: a table instead of a network, so it is not advertised."""
 MANIFEST = "anubhav.json"

@@ -144,7 +144,7 @@ def read_spec(folder: Path) -> LoraSpec:
     return LoraSpec(
         rank=int(raw["r"]),
         alpha=float(raw["lora_alpha"]),
-        train_attn="q_proj" in modules,
+        train_attn=bool(modules & {"q_proj", "o_proj"}),
         train_mlp="gate_proj" in modules,
         train_unembed="lm_head" in modules,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from anubhav.types.arrays import Array
 from anubhav.types.ids import AdapterId
 
 StopReason = Literal["stop", "length"]
@@ -43,6 +44,8 @@ class SampleRequest:
     prompt_draws: int = 0
     """Draw so many tokens at each position after the first, at the request's temperature."""
     top_logprobs: int = 0
+    routes: bool = False
+    """Tell which experts each token went to, where the model has some."""
     priority: Priority = "interactive"
     tenant: str = ""
     """Whose turn it takes; the house's own work takes turns as one more tenant."""
@@ -79,3 +82,7 @@ class Sampled:
     """Set on the first event of the stream when prompt scores were asked for."""
     cached: int = 0
     """On a sample's first event: prompt tokens that were computed for another request anyway."""
+    routes: Array | None = None
+    """When asked for: the experts of the tokens read since the event before, int32, as `training.ROUTES` has them.
+    All of a sample's events together: those of the prompt and of the sampled tokens but the last.
+    """

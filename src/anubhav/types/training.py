@@ -25,13 +25,23 @@ class LoraSpec:
     """The family of its steps, fixed for the life of a run."""
 
 
+ROUTES = "routed_experts"
+"""The input of a datum that says which experts its tokens went to when they were sampled, so that they go there again:
+integers of shape (N, mixtures, experts of a token), -1 in a token's place to let it choose anew. Layers without experts
+are not counted.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Datum:
     """One sequence of N tokens; token i predicts `inputs["target_tokens"][i]`."""
 
     tokens: tuple[int, ...]
     inputs: Mapping[str, Array]
-    """By name: target_tokens (int64) of shape (N,) or (N, K), and in that shape what the loss asks for."""
+    """By name: target_tokens (int64) of shape (N,) or (N, K), and in that shape what the loss asks for.
+
+    A model of experts also takes ROUTES.
+    """
 
 
 @dataclass(frozen=True, slots=True)

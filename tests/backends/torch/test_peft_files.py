@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
-from anubhav.backends.torch.config import ModelConfig, read_config
+from anubhav.backends.torch.config import ModelConfig
 from anubhav.backends.torch.engine import TorchEngine
+from anubhav.backends.torch.families import read_config
 from anubhav.backends.torch.lora import Segment, linear
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
 from anubhav.backends.torch.tensor_file import write_tensors
@@ -248,7 +249,7 @@ def test_tinkers_own_name_of_the_unembedding_is_understood(config: ModelConfig, 
 
 async def test_rows_of_different_ranks_share_a_batch(engine: TorchEngine, config: ModelConfig) -> None:
     small, large = (filled(config, rank) for rank in (1, 8))
-    layer, site = engine.model.layers[1].qkv, (1, "qkv")
+    layer, site = engine.model.layers[1].attention.qkv, (1, "qkv")
     x_TI = torch.randn(5, config.hidden)
     rows = [torch.tensor([0, 3]), torch.tensor([1, 4])]
 

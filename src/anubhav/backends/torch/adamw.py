@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from anubhav.backends.torch import fused
 from anubhav.backends.torch.optimizer import Moments, clip
 from anubhav.types.training import OptimParams
 
@@ -12,6 +13,8 @@ def update(parameters: list[Tensor], gradient: list[Tensor], moments: Moments, p
     """One step, in place. `gradient` is used up."""
     clip(gradient, params.grad_clip_norm)
     moments.steps += 1
+    if fused.step(parameters, gradient, moments, params):
+        return
     torch._foreach_lerp_(moments.first, gradient, 1 - params.beta1)
     torch._foreach_mul_(moments.second, params.beta2)
     torch._foreach_addcmul_(moments.second, gradient, gradient, 1 - params.beta2)

@@ -31,7 +31,7 @@ def blend(config: ModelConfig, parts: Sequence[tuple[Adapter, float]], device: t
         modules = list(zip(*columns, strict=True))
         a_RI = torch.cat([a for factors in modules for a, _ in factors])
         b_parts = [torch.cat([b * share for (_, b), share in zip(row, shares, strict=True)], 1) for row in modules]
-        pairs[site] = fuse(spec.rank, a_RI, b_parts, device)
+        pairs[site] = fuse(site[1], spec.rank, a_RI, b_parts, device)
     return Adapter(spec, pairs)
 
 

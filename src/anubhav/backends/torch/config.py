@@ -1,13 +1,49 @@
-"""The shape of a Llama-family model, read from a Hugging Face config.json; families we do not implement are refused."""
+"""The shape of a model: what its layers are made of. `families` reads it from a Hugging Face config.json."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from anubhav.errors import BadInput
+from anubhav.backends.torch.rotary import Rotary
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+
+@dataclass(frozen=True, slots=True)
+class MixtureShape:
+    """Which experts a token goes to, and how large they are."""
+
+    experts: int
+    each: int
+    """Experts per token."""
+    width: int
+    """The inner width of one."""
+    layers: tuple[int, ...]
+    """Those that are mixtures; the others are dense."""
+    normed: bool
+    """The weights of a token's experts add up to 1, before `scale`."""
+    scale: float = 1.0
+    shared: int = 0
+    """The inner width of what every token goes to besides; 0 where there is nothing."""
+    sigmoid: bool = False
+    """DeepSeek's scores, with a correction that chooses but does not weigh; else a softmax."""
+    groups: int = 1
+    """Experts are chosen from the best groups only."""
+    groups_kept: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LatentShape:
+    """DeepSeek's attention over latents. `ModelConfig.head_dim` and `v_dim` are then those of the latents."""
+
+    query_rank: int | None
+    """None: queries are made in one step."""
+    rank: int
+    """Of the keys and values."""
+    plain: int
+    """Dimensions of a head without positions."""
+    turned: int
+    """Dimensions of a head with positions, which all heads share on the side of the keys."""
+    values: int
+    """Dimensions of a head's values."""
+    interleaved: bool
+    """The pairs that turn stand side by side in the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +54,33 @@ class ModelConfig:
     heads: int
     kv_heads: int
     head_dim: int
+    """Of queries and keys, as attention sees them."""
+    v_dim: int
+    """Of values, and so of what attention gives per head."""
     intermediate: int
     vocab: int
     context: int
     norm_eps: float
-    rope_theta: float
     tied: bool
     """The unembedding is the embedding matrix."""
-
-    @property
-    def qkv_bias(self) -> bool:
-        return self.architecture == "Qwen2ForCausalLM"
-
-    @property
-    def qk_norm(self) -> bool:
-        return self.architecture == "Qwen3ForCausalLM"
+    rotary: Rotary
+    windows: tuple[int | None, ...]
+    """Per layer: a token looks at so many tokens, itself among them; None is all of them."""
+    local_rotary: Rotary | None = None
+    """Of the layers with a window, where those differ."""
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    query_scale: float = 1.0
+    """Queries are multiplied by it, so that attention's own factor is always 1/√head_dim."""
+    gelu: bool = False
+    """The gate's activation is GELU (by tanh) instead of SiLU."""
+    norm_shift: float = 0.0
+    """What the stored weights of norms lack."""
+    out_norms: bool = False
+    """What attention and MLP give is normed too, before it is added."""
+    embedding_scale: float = 1.0
+    latent: LatentShape | None = None
+    mixture: MixtureShape | None = None
 
     @property
     def q_width(self) -> int:
@@ -42,34 +90,9 @@ class ModelConfig:
     def kv_width(self) -> int:
         return self.kv_heads * self.head_dim
 
+    def mixed(self, layer: int) -> bool:
+        """Whether this layer is a mixture of experts."""
+        return self.mixture is not None and layer in self.mixture.layers
 
-def read_config(folder: Path) -> ModelConfig:
-    """Raises BadInput for an architecture, activation or rotary scaling that this backend does not compute."""
-    raw: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    architecture = (raw.get("architectures") or ["?"])[0]
-    rope: dict[str, Any] = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if architecture not in ARCHITECTURES:
-        raise BadInput(f"The architecture {architecture} is not implemented", hint=f"Use one of {ARCHITECTURES}.")
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise BadInput(f"Rotary scaling {rope} is not implemented", hint="Use a model with plain rotary positions.")
-    if raw.get("hidden_act", "silu") != "silu" or raw.get("mlp_bias") or raw.get("use_sliding_window"):
-        raise BadInput(
-            "Only SiLU-gated MLPs without bias and full attention are implemented", hint="Use another model."
-        )
-    if raw.get("attention_bias") and architecture != "Qwen2ForCausalLM":
-        raise BadInput("attention_bias is not implemented for this family", hint="Use another model.")
-    heads = int(raw["num_attention_heads"])
-    return ModelConfig(
-        architecture=architecture,
-        layers=int(raw["num_hidden_layers"]),
-        hidden=int(raw["hidden_size"]),
-        heads=heads,
-        kv_heads=int(raw.get("num_key_value_heads") or heads),
-        head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
-        intermediate=int(raw["intermediate_size"]),
-        vocab=int(raw["vocab_size"]),
-        context=int(raw["max_position_embeddings"]),
-        norm_eps=float(raw["rms_norm_eps"]),
-        rope_theta=float(raw.get("rope_theta") or rope.get("rope_theta") or 10000.0),
-        tied=bool(raw.get("tie_word_embeddings", False)),
-    )
+    def rotary_of(self, layer: int) -> Rotary:
+        return self.local_rotary if self.local_rotary and self.windows[layer] is not None else self.rotary

@@ -18,16 +18,21 @@ from anubhav.backends.torch.losses import reverse_kl
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.optimizer import Gradient
 from anubhav.backends.torch.packing import Pack, pack
+from anubhav.backends.torch.pausing import Pause
 from anubhav.errors import BadInput
 from anubhav.types.distilling import Continuation, Distillation, Distilled, summed_up
 
 
 def distil(
-    model: Model, adapters: tuple[Adapter, Adapter | None], work: Distillation, budget: int
+    model: Model,
+    adapters: tuple[Adapter, Adapter | None],
+    work: Distillation,
+    budget: int,
+    pause: Pause | None = None,
 ) -> Generator[None, None, tuple[Distilled, Gradient]]:
     """The losses and the student's gradient; `adapters` are the student's and the reference's, None being the base.
 
-    Pauses between micro-batches. Raises BadInput for a loss that is not finite.
+    Pauses between micro-batches, and calls `pause` within them. Raises BadInput for a loss that is not finite.
     """
     losses = [0.0] * len(work.data)
     gradient = Gradient()
@@ -38,8 +43,8 @@ def distil(
         live = weights_P.nonzero()[:, 0]
         if not len(live):
             continue
-        theirs_PE = yield from _reference(model, adapters[1], data, budget)
-        loss_P, found = _learn(model, adapters, one, (theirs_PE, weights_P, live), work)
+        theirs_PE = yield from _reference(model, adapters[1], data, budget, pause)
+        loss_P, found = _learn(model, adapters, one, (theirs_PE, weights_P, live), work, pause)
         gradient.add(found)
         parts = torch.zeros_like(weights_P).index_add_(0, live, loss_P).split([len(datum.targets) for datum in data])
         for number, part in zip(numbers, parts, strict=True):
@@ -51,13 +56,13 @@ def distil(
 
 
 def _reference(
-    model: Model, adapter: Adapter | None, data: Sequence[Continuation], budget: int
+    model: Model, adapter: Adapter | None, data: Sequence[Continuation], budget: int, pause: Pause | None
 ) -> Generator[None, None, Tensor]:
     """The reference's hidden states at each target of the data, in their order."""
     found: list[Tensor] = [torch.empty(0)] * len(data)
     for one in pack([datum.reference_tokens for datum in data], budget, model.device):
         with torch.no_grad():
-            hidden_TE = one.hidden(model, [Segment(adapter)] if adapter else [])
+            hidden_TE = one.hidden(model, [Segment(adapter)] if adapter else [], pause)
         for number, rows in one.rows.items():
             found[number] = hidden_TE[_ends(rows, data[number], model)]
         yield
@@ -70,6 +75,7 @@ def _learn(
     one: Pack,
     pairs: tuple[Tensor, Tensor, Tensor],
     work: Distillation,
+    pause: Pause | None,
 ) -> tuple[Tensor, list[Tensor]]:
     """(loss of each live pair, gradient) of a pack; `pairs`: the reference's states, the weights, which are not 0."""
     theirs_PE, weights_P, live = pairs
@@ -78,9 +84,9 @@ def _learn(
     def compare(some: Tensor, logits_CV: Tensor, their_CV: Tensor) -> tuple[Tensor, Tensor]:
         return reverse_kl.compute(logits_CV, their_CV, weights_P[live[some]], work.temperature)
 
-    hidden_TE = one.hidden(model, [Segment(adapters[0])])
+    hidden_TE = one.hidden(model, [Segment(adapters[0])], pause)
     ours = Spots(hidden_TE.detach(), rows_P[live])
-    loss_P, pull = compare_and_pull(model, adapters, ours, Spots(theirs_PE, live), compare)
+    loss_P, pull = compare_and_pull(model, adapters, ours, Spots(theirs_PE, live), compare, pause)
     return loss_P, gradient_of(hidden_TE, pull, adapters[0])
 
 

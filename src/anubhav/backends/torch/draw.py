@@ -3,12 +3,19 @@
 Axes: B rows, V vocabulary.
 """
 
+import ctypes
 import hashlib
+from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from anubhav.backends.torch import native
 from anubhav.types.sampling import SamplingParams, TopLogprobs
+
+_NATIVE_VOCABULARY: Final = 1 << 20
+"""The kernel takes no larger one."""
 
 
 def uniform(seed: int, index: int, step: int) -> float:
@@ -17,23 +24,55 @@ def uniform(seed: int, index: int, step: int) -> float:
     return int.from_bytes(digest, "little") / 2**64
 
 
-def scale(logits_BV: Tensor, params: list[SamplingParams]) -> Tensor:
+def speak(
+    logits_BV: Tensor, params: Sequence[SamplingParams], steps: Sequence[tuple[int, int, int]]
+) -> list[tuple[int, float]]:
+    """One (token, log-probability) per row; `steps` are the arguments of `uniform`. Greedy rows keep temperature 1."""
+    uniforms = [uniform(*step) for step in steps]
+    library = native.library() if native.fits(logits_BV) else None
+    if library and not any(_cuts(one) for one in params) and logits_BV.shape[1] <= _NATIVE_VOCABULARY:
+        return _speak_natively(library, logits_BV, params, uniforms)
+    logprobs_BV = scale(logits_BV, params)
+    drawn_B = draw(logprobs_BV, params, uniforms)
+    return list(zip(drawn_B.tolist(), logprobs_BV.gather(-1, drawn_B[:, None])[:, 0].tolist(), strict=True))
+
+
+def _speak_natively(
+    library: ctypes.CDLL, logits_BV: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[float]
+) -> list[tuple[int, float]]:
+    rows, vocabulary = logits_BV.shape
+    heats_B = torch.tensor([1 / (one.temperature or 1.0) for one in params])
+    uniforms_B = torch.tensor(uniforms, dtype=torch.float64)
+    greedy_B = torch.tensor([one.temperature == 0 for one in params], dtype=torch.uint8)
+    tokens_B, logprobs_B = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+    library.draw(
+        *(native.at(t) for t in (logits_BV, heats_B, uniforms_B, greedy_B, tokens_B, logprobs_B)),
+        *(rows, vocabulary, native.FLOATS[logits_BV.dtype], native.threads()),
+    )
+    return list(zip(tokens_B.tolist(), logprobs_B.tolist(), strict=True))
+
+
+def scale(logits_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     """Log-probabilities of each row at its temperature; greedy rows keep temperature 1."""
     temperatures = torch.tensor([one.temperature or 1.0 for one in params], device=logits_BV.device)
     return torch.log_softmax(logits_BV.float() / temperatures[:, None], -1)
 
 
-def draw(logprobs_BV: Tensor, params: list[SamplingParams], uniforms: list[float]) -> Tensor:
+def draw(logprobs_BV: Tensor, params: Sequence[SamplingParams], uniforms: Sequence[float]) -> Tensor:
     """One token per row by inverting the cumulative distribution, after top-k and top-p."""
     probs_BV = logprobs_BV.exp()
-    cut = [row for row, one in enumerate(params) if one.temperature > 0 and (one.top_k > 0 or one.top_p < 1)]
-    for row in cut:
-        probs_BV[row] = _truncate(probs_BV[row], params[row])
+    for row, one in enumerate(params):
+        if _cuts(one):
+            probs_BV[row] = _truncate(probs_BV[row], one)
     cumulative_BV = probs_BV.double().cumsum_(-1)
     points_B1 = torch.tensor(uniforms, dtype=torch.float64, device=probs_BV.device)[:, None] * cumulative_BV[:, -1:]
     drawn_B = torch.searchsorted(cumulative_BV, points_B1, right=True)[:, 0].clamp_(max=probs_BV.shape[-1] - 1)
     greedy_B = torch.tensor([one.temperature == 0 for one in params], device=probs_BV.device)
     return torch.where(greedy_B, logprobs_BV.argmax(-1), drawn_B)
+
+
+def _cuts(params: SamplingParams) -> bool:
+    return params.temperature > 0 and (params.top_k > 0 or params.top_p < 1)
 
 
 def _truncate(probs_V: Tensor, params: SamplingParams) -> Tensor:
@@ -46,6 +85,11 @@ def _truncate(probs_V: Tensor, params: SamplingParams) -> Tensor:
         kept[0] = True
         values = values * kept
     return torch.zeros_like(probs_V).scatter_(0, ids, values)
+
+
+def likeliest(logits_V: Tensor, params: SamplingParams, k: int) -> TopLogprobs:
+    """The k most likely tokens at the parameters' temperature."""
+    return top(scale(logits_V[None], [params])[0], k)
 
 
 def top(logprobs_V: Tensor, k: int) -> TopLogprobs:

@@ -1,8 +1,8 @@
 """The owner thread: one loop that takes turns between decoding and training on one frozen base.
 
 Nothing else touches a tensor. The ports below hand work in through a queue and get results back in their event loop.
-After a training micro-batch the sampler may use as much time as that took before the next one begins, so chat goes on
-while training does. Tenants take turns in both.
+Chats come first: a token each between any two layers of a training pass. After a micro-batch the sampler may use as
+much time as that took before the next one begins, so rollouts go on while training does. Tenants take turns in both.
 """
 
 import asyncio
@@ -12,20 +12,22 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from anubhav.backends.torch.adapters import Adapter
 from anubhav.backends.torch.blending import blend
 from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
-from anubhav.backends.torch.sampling import Sampling, Voice
+from anubhav.backends.torch.precision import chosen
+from anubhav.backends.torch.sampling import Sampling
+from anubhav.backends.torch.speakers import Speaker
 from anubhav.backends.torch.training import Training
 from anubhav.backends.torch.turns import Turns
+from anubhav.backends.torch.voices import Voice
 from anubhav.errors import AnubhavError, BadInput, NotFound, Unavailable
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
@@ -39,10 +41,10 @@ Steps = Generator[None, None, Any]
 class TorchEngine:
     """Loads a model folder and serves both ports over it. fp32 on CPU: there sampler and trainer agree to 1e-4."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str | None = None) -> None:
         kind = torch.device(device)
-        self.model = Model(folder, device=kind, dtype=torch.float32 if kind.type == "cpu" else torch.bfloat16)
-        self.training = Training(self.model)
+        self.model = Model(folder, device=kind, dtype=chosen(dtype, kind))
+        self.training = Training(self.model, pause=self._breathe)
         self.sampling = Sampling(self.model)
         self._turns = Turns(owed=10.0, level=0.0)
         """Of training, in seconds."""
@@ -52,7 +54,8 @@ class TorchEngine:
         self._jobs: list[_Job] = []
         self._owners: dict[AdapterId, str] = {}
         """Who trains an adapter, so that its steps and saves are in the same turns as its passes."""
-        self._credit = 0.0
+        self._credit = self._breathed = 0.0
+        """Seconds the sampler may use before training goes on, and those it used within the micro-batch under way."""
         self._open = True
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
@@ -110,9 +113,9 @@ class TorchEngine:
                 self._sample()
                 self._credit -= time.monotonic() - started
             elif self._jobs:
-                started = time.monotonic()
+                started, self._breathed = time.monotonic(), 0.0
                 self._advance()
-                self._credit = time.monotonic() - started
+                self._credit = time.monotonic() - started - 2 * self._breathed
 
     def _end(self, failure: AnubhavError) -> None:
         """Everything under way, by this."""
@@ -151,6 +154,19 @@ class TorchEngine:
             job.future.set_exception(told(problem))
         self._turns.charge(job.tenant, time.monotonic() - started)
         self._turns.want({job.tenant for job in self._jobs})
+
+    def _breathe(self) -> None:
+        """Within a training pass: let in who came meanwhile, and give everybody who watches words come the next."""
+        while not self._inbox.empty():
+            action = self._inbox.get()
+            if action is None:
+                self._inbox.put(None)  # to stop, after this micro-batch
+                break
+            action()
+        if self.sampling.chatting:
+            started = time.monotonic()
+            self._sample()
+            self._breathed += time.monotonic() - started
 
     def _sample(self) -> None:
         try:
@@ -233,23 +249,25 @@ class TorchSampler:
 
     def __init__(self, engine: TorchEngine) -> None:
         self._engine = engine
-        self._adapters: dict[AdapterId, Adapter] = {}
+        self._speakers: dict[AdapterId, Speaker] = {}
         self._draws = 0
 
     async def attach(self, adapter: AdapterId, source: Path) -> None:
         def read() -> None:
-            if adapter not in self._adapters:
+            if adapter not in self._speakers:
                 model = self._engine.model
-                self._adapters[adapter] = read_adapter(model.config, source, model.device)[0]
+                self._speakers[adapter] = Speaker(model.config, read_adapter(model.config, source, model.device)[0])
 
         await self._engine.call(read)
 
     async def detach(self, adapter: AdapterId) -> None:
         # Running samples hold the adapter themselves; forgetting the name is enough.
-        await self._engine.call(lambda: self._adapters.pop(adapter, None))
+        await self._engine.call(lambda: self._speakers.pop(adapter, None))
 
     async def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
         self._check(request)
+        if self._engine.model.config.mixture is None:
+            request = replace(request, routes=False)
         events: asyncio.Queue[Sampled | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -277,20 +295,22 @@ class TorchSampler:
         self._draws += 1
         seed = request.params.seed
         chosen = time.time_ns() + self._draws if seed is None else seed
-        adapter = self._adapters[request.adapter] if request.adapter else None
-        return Voice(request, index, chosen, adapter, emit)
+        speaker = self._speakers[request.adapter] if request.adapter else None
+        return Voice(request, index, chosen, speaker, emit)
 
     def _check(self, request: SampleRequest) -> None:
         config = self._engine.model.config
-        if request.adapter and request.adapter not in self._adapters:
+        if request.adapter and request.adapter not in self._speakers:
             raise NotFound(f"The sampler has no adapter {request.adapter}", hint="Attach it first.")
         if not request.prompt or not all(0 <= token < config.vocab for token in request.prompt):
             raise BadInput(
                 f"A prompt needs token ids in 0..{config.vocab - 1}", hint="Tokenize with the model's tokenizer."
             )
-        if len(request.prompt) >= config.context:
+        capacity = self._engine.sampling.capacity
+        if len(request.prompt) >= capacity:
             raise BadInput(
-                f"The prompt has {len(request.prompt)} tokens and the model reads {config.context}", hint="Shorten it."
+                f"The prompt has {len(request.prompt)} tokens and at most {capacity - 1} can be read here",
+                hint="Shorten it.",
             )
         if request.params.max_tokens < 1 or request.n < 1:
             raise BadInput("max_tokens and the number of samples must be at least 1", hint="Raise them.")

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from anubhav.backends.torch import fused
 from anubhav.backends.torch.adapters import Adapter, Pair
 from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.pausing import Pause
 
 _CHUNK = 256
 """Rows at a time: 50 MB of fp32 logits for a vocabulary of 49,152."""
@@ -41,34 +43,52 @@ class Spots:
 
 
 @torch.no_grad()
-def score(model: Model, adapter: Adapter | None, hidden_TE: Tensor, rows_P: Tensor, targets_P: Tensor) -> Tensor:
-    """Log p(targets_P | hidden_TE[rows_P]) in float32."""
+def score(
+    model: Model,
+    adapter: Adapter | None,
+    hidden_TE: Tensor,
+    rows_P: Tensor,
+    targets_P: Tensor,
+    pause: Pause | None = None,
+) -> Tensor:
+    """Log p(targets_P | hidden_TE[rows_P]) in float32. `pause` is called between chunks of rows."""
     pair, scale = _lora(model, adapter)
     logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
     for rows_C, pairs, place in _chunks(rows_P):
+        if pause:
+            pause()
         logits_CV, _ = _logits(model, pair, scale, hidden_TE[rows_C])
-        logprobs_P[pairs], _, _ = _normalise(logits_CV, place, targets_P[pairs])
+        logprobs_P[pairs] = _Chances(logits_CV, place, targets_P[pairs]).logprobs
     return logprobs_P
 
 
 @torch.no_grad()
 def score_and_pull(
-    model: Model, adapter: Adapter, hidden_TE: Tensor, rows_P: Tensor, targets_P: Tensor, force: Force
+    model: Model,
+    adapter: Adapter,
+    hidden_TE: Tensor,
+    rows_P: Tensor,
+    targets_P: Tensor,
+    force: Force,
+    pause: Pause | None = None,
 ) -> tuple[Tensor, Pull]:
     """The log-probabilities as `score` gives them, and the gradient of the loss that `force` is the derivative of."""
     pair, scale = _lora(model, adapter)
     logprobs_P = torch.empty(len(rows_P), dtype=torch.float32, device=hidden_TE.device)
     pull = _no_pull(hidden_TE, pair)
     for rows_C, pairs, place in _chunks(rows_P):
+        if pause:
+            pause()
         hidden_CE = hidden_TE[rows_C]
         logits_CV, inner_CR = _logits(model, pair, scale, hidden_CE)
-        logprobs_P[pairs], exp_CV, sum_C = _normalise(logits_CV, place, targets_P[pairs])
+        chances = _Chances(logits_CV, place, targets_P[pairs])
+        logprobs_P[pairs] = chances.logprobs
         g = force(pairs, logprobs_P[pairs])
-        total_C = torch.zeros_like(sum_C).index_add_(0, place, g)
+        none_C = torch.zeros(len(rows_C), device=g.device)
         # d logprob[target] / d logits = onehot − softmax
-        dlogits_CV = exp_CV.mul_((-total_C / sum_C)[:, None])
-        dlogits_CV.index_put_((place, targets_P[pairs]), g, accumulate=True)
-        live = torch.zeros_like(sum_C).index_add_(0, place, g.abs()).nonzero()[:, 0]
+        dlogits_CV = chances.times(-none_C.index_add(0, place, g))
+        dlogits_CV.index_put_((place, targets_P[pairs]), g.to(dlogits_CV.dtype), accumulate=True)
+        live = none_C.index_add(0, place, g.abs()).nonzero()[:, 0]
         if len(live) < len(rows_C):  # rows of no weight: prompts, and samples without an advantage
             dlogits_CV, rows_C, hidden_CE = dlogits_CV[live], rows_C[live], hidden_CE[live]
             inner_CR = None if inner_CR is None else inner_CR[live]
@@ -84,13 +104,20 @@ Compare = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def compare_and_pull(
-    model: Model, adapters: tuple[Adapter, Adapter | None], ours: Spots, theirs: Spots, compare: Compare
+    model: Model,
+    adapters: tuple[Adapter, Adapter | None],
+    ours: Spots,
+    theirs: Spots,
+    compare: Compare,
+    pause: Pause | None = None,
 ) -> tuple[Tensor, Pull]:
     """The loss of each pair of positions, ours and another model's, and its gradient by our half."""
     (pair, scale), other = _lora(model, adapters[0]), _lora(model, adapters[1])
     loss_P = torch.empty(len(ours.rows_P), dtype=torch.float32, device=ours.hidden_TE.device)
     pull = _no_pull(ours.hidden_TE, pair)
     for pairs in torch.arange(len(ours.rows_P), device=loss_P.device).split(_WIDE_CHUNK):
+        if pause:
+            pause()
         rows_C = ours.rows_P[pairs]
         hidden_CE = ours.hidden_TE[rows_C]
         logits_CV, inner_CR = _logits(model, pair, scale, hidden_CE)
@@ -106,10 +133,6 @@ def gradient_of(hidden_TE: Tensor, pull: Pull, adapter: Adapter) -> list[Tensor]
     """One tensor per parameter. The hidden states depend on every pair but the head's."""
     body = [t for site, pair in adapter.pairs.items() if site[1] != "head" for t in (pair.a_RI, pair.b_OR)]
     tensors = list(torch.autograd.grad(hidden_TE, body, pull.hidden_TE)) if body else []
-    pairs = [pair for site, pair in adapter.pairs.items() if site[1] != "head"]
-    for pair, b_gradient in zip(pairs, tensors[1::2], strict=True):
-        if pair.blocks_OR is not None:
-            b_gradient.mul_(pair.blocks_OR)
     return [*tensors, *(t for t in (pull.a_RE, pull.b_VR) if t is not None)]
 
 
@@ -134,10 +157,10 @@ def _pull_back(
     dlogits_CV = dlogits_CV.to(hidden_CE.dtype)
     dhidden_CE = model.head.pull(dlogits_CV)
     if pair and inner_CR is not None and pull.a_RE is not None and pull.b_VR is not None:
-        dinner_CR = torch.mm(dlogits_CV, pair.b_OR).mul_(scale)
-        dhidden_CE.addmm_(dinner_CR, pair.a_RI)
-        pull.a_RE.addmm_(dinner_CR.t(), hidden_CE)
-        pull.b_VR.addmm_(dlogits_CV.t(), inner_CR)
+        dinner_CR = torch.mm(dlogits_CV, pair.b_OR.to(dlogits_CV.dtype)).mul_(scale)
+        dhidden_CE.addmm_(dinner_CR, pair.a_RI.to(dlogits_CV.dtype))
+        pull.a_RE.add_(torch.mm(dinner_CR.t(), hidden_CE))
+        pull.b_VR.add_(torch.mm(dlogits_CV.t(), inner_CR))
     return dhidden_CE
 
 
@@ -162,15 +185,31 @@ def _logits(model: Model, pair: Pair | None, scale: float, hidden_CE: Tensor) ->
     logits_CV = model.head(hidden_CE)
     if pair is None:
         return logits_CV, None
-    inner_CR = torch.mm(hidden_CE, pair.a_RI.t()).mul_(scale)
-    return logits_CV.addmm_(inner_CR, pair.b_OR.t()), inner_CR
+    inner_CR = torch.mm(hidden_CE, pair.a_RI.t().to(hidden_CE.dtype)).mul_(scale)
+    return logits_CV.addmm_(inner_CR, pair.b_OR.t().to(hidden_CE.dtype)), inner_CR
 
 
-def _normalise(logits_CV: Tensor, place: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-probability of each target, exp(logits − their maximum), its sum). Overwrites the logits."""
-    logits_CV = logits_CV.float()
-    logits_CV.sub_(logits_CV.amax(-1, keepdim=True))
-    wanted = logits_CV[place, targets]
-    exp_CV = logits_CV.exp_()
-    sum_C = exp_CV.sum(-1)
-    return wanted - sum_C.log()[place], exp_CV, sum_C
+class _Chances:
+    """The softmax of a chunk's logits, in their place."""
+
+    def __init__(self, logits_CV: Tensor, place: Tensor, targets: Tensor) -> None:
+        """`logprobs` are those of each of `targets`, in the row that `place` has for it."""
+        self._measured = fused.measure(logits_CV)
+        if self._measured:
+            most_C, self._sum_C = self._measured
+            self._cells_CV = logits_CV
+            wanted = logits_CV[place, targets].float() - most_C[place]
+        else:
+            self._cells_CV = logits_CV.float()
+            self._cells_CV.sub_(self._cells_CV.amax(-1, keepdim=True))
+            wanted = self._cells_CV[place, targets]
+            self._sum_C = self._cells_CV.exp_().sum(-1)
+        self.logprobs = wanted - self._sum_C.log()[place]
+
+    def times(self, factors_C: Tensor) -> Tensor:
+        """Each row's probabilities times its factor. Once only: nothing else is left of the logits then."""
+        shares_C = factors_C / self._sum_C
+        if not self._measured:
+            return self._cells_CV.mul_(shares_C[:, None])
+        fused.soften(self._cells_CV, self._measured[0], shares_C)
+        return self._cells_CV

@@ -1,89 +1,178 @@
-"""The key-value cache: one row per running sequence, rows kept dense so that a batch is a slice, not a gather.
+"""The key-value cache: pages of 16 tokens, any of which any sequence may hold, and attention over them.
 
-Axes: L layers, S rows, G key-value heads, C capacity in tokens, D head dimension, B running rows, H query heads.
+A step computes parts: some tokens that follow what a sequence has in the cache already. Parts of one token, which
+decoding is made of, are attended to all at once; longer ones, of prompts, one by one.
+Axes: L layers, P pages, G key-value heads, D head dimension, S slots of a page, T tokens of a step, B parts of one
+token, N columns of their page table, M tokens looked at, H query heads.
 """
 
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from anubhav.backends.torch import native
 from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.pages import PAGE, pages_for
 
-_STEP: Final = 128
-"""The capacity grows in steps, to copy seldom."""
-_KEPT_BYTES: Final = 256 << 20
-"""A cache of this size stays when nothing runs: fresh memory costs the next burst a page fault per 4 kB."""
+_LANES: Final = 16
+"""The native kernel takes heads whose width is a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`count` tokens after the `start` ones that the sequence of these pages has in the cache."""
+
+    pages: Sequence[int]
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Long:
+    """A part of several tokens, and where they lie."""
+
+    rows: slice
+    start: int
+    pages_N: Tensor
+    page_T: Tensor
+    slot_T: Tensor
 
 
 class KvCache:
-    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
-        self._config, self._device, self._dtype = config, device, dtype
-        self._token_bytes = 2 * config.layers * config.kv_width * dtype.itemsize
-        self._k_LSGCD = self._empty(0, 0)
-        self._v_LSGCD = self._empty(0, 0)
-        self._mask_B11M: Tensor | None = None
-        self._index_B: tuple[Tensor, Tensor] | None = None
-        self._rows: slice | Tensor = slice(0)
-        self._longest = 0
+    """Memory is taken from the system page by page, as pages are first written."""
 
-    def reserve(self, rows: int, capacity: int) -> None:
-        """Make room for at least `rows` sequences of `capacity` tokens, keeping what is there."""
-        had_rows, had = self._k_LSGCD.shape[1], self._k_LSGCD.shape[3]
-        if rows <= had_rows and capacity <= had:
-            return
-        capacity = max(-(-capacity // _STEP) * _STEP, had)
-        if rows > had_rows and 2 * had_rows * capacity * self._token_bytes <= _KEPT_BYTES:
-            rows = max(rows, 2 * had_rows)
-        kept = min(rows, had_rows)  # a longer capacity is not paid for rows that nothing runs in
-        # Both before either is used: without memory for the second one, what runs goes on in the old ones.
-        k_LSGCD, v_LSGCD = self._empty(rows, capacity), self._empty(rows, capacity)
-        k_LSGCD[:, :kept, :, :had] = self._k_LSGCD[:, :kept]
-        v_LSGCD[:, :kept, :, :had] = self._v_LSGCD[:, :kept]
-        self._k_LSGCD, self._v_LSGCD = k_LSGCD, v_LSGCD
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, count: int) -> None:
+        self._config, self._device = config, device
+        shape = (config.layers, count, config.kv_heads)
+        self._k_LPGDS = torch.empty(*shape, config.head_dim, PAGE, device=device, dtype=dtype)
+        self._v_LPGSD = torch.empty(*shape, PAGE, config.v_dim, device=device, dtype=dtype)
+        whole = config.head_dim % _LANES == 0 and config.v_dim % _LANES == 0
+        self._native = native.library() if whole and native.fits(self._k_LPGDS) else None
+        layers = zip(self._k_LPGDS, self._v_LPGSD, strict=True)
+        self._addresses = [(k.data_ptr(), v.data_ptr()) for k, v in layers]
+        self._table_BN = self._lengths_B = torch.empty(0, dtype=torch.int32)
+        self._single_B: Tensor | slice | None = None
+        self._long: list[_Long] = []
 
-    def release(self) -> None:
-        """Give much memory back; called when nothing runs."""
-        if 2 * self._k_LSGCD.nbytes > _KEPT_BYTES:
-            self._k_LSGCD, self._v_LSGCD = self._empty(0, 0), self._empty(0, 0)
+    def copy(self, source: int, target: int) -> None:
+        """The content of one page to another, in all layers."""
+        self._k_LPGDS[:, target] = self._k_LPGDS[:, source]
+        self._v_LPGSD[:, target] = self._v_LPGSD[:, source]
 
-    def store(self, layer: int, row: int, k_TGD: Tensor, v_TGD: Tensor) -> None:
-        """A prompt's keys and values, from position 0."""
-        length = len(k_TGD)
-        self._k_LSGCD[layer, row, :, :length] = k_TGD.transpose(0, 1)
-        self._v_LSGCD[layer, row, :, :length] = v_TGD.transpose(0, 1)
+    def begin(self, parts: Sequence[Part]) -> None:
+        """Say what the tokens of the next step are, in this order."""
+        singles: list[int] = []
+        self._long = []
+        at = 0
+        for part in parts:
+            if part.count == 1:
+                singles.append(at)
+            else:
+                self._long.append(self._place(part, at))
+            at += part.count
+        alone = [part for part in parts if part.count == 1]
+        width = max((len(part.pages) for part in alone), default=0)
+        table = [[*part.pages, *(0,) * (width - len(part.pages))] for part in alone]
+        self._table_BN = torch.tensor(table, dtype=torch.int32, device=self._device)
+        self._lengths_B = torch.tensor([part.start for part in alone], dtype=torch.int32, device=self._device)
+        together = singles == list(range(len(singles)))
+        self._single_B = slice(len(singles)) if together else torch.tensor(singles, device=self._device)
 
-    def move(self, source: int, target: int, length: int) -> None:
-        self._k_LSGCD[:, target, :, :length] = self._k_LSGCD[:, source, :, :length]
-        self._v_LSGCD[:, target, :, :length] = self._v_LSGCD[:, source, :, :length]
+    def attend(self, layer: int, q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> Tensor:
+        """Append this step's keys and values, and let every token look at its own sequence up to itself."""
+        assert self._single_B is not None
+        if not self._long:
+            return self._attend_singles(layer, q_THD, k_TGD, v_TGD)
+        o_THD = torch.empty(*q_THD.shape[:2], v_TGD.shape[2], dtype=q_THD.dtype, device=q_THD.device)
+        if len(self._lengths_B):
+            some = self._single_B
+            o_THD[some] = self._attend_singles(layer, q_THD[some], k_TGD[some], v_TGD[some])
+        for part in self._long:
+            o_THD[part.rows] = self._attend_part(layer, part, q_THD[part.rows], k_TGD[part.rows], v_TGD[part.rows])
+        return o_THD
 
-    def begin_step(self, rows: list[int], lengths: list[int]) -> None:
-        """Each of these rows adds one token after the `lengths` it holds. Cheapest for rows 0..B-1."""
-        lengths_B, rows_B = torch.tensor(lengths, device=self._device), torch.tensor(rows, device=self._device)
-        self._longest = max(lengths) + 1
-        self._rows = slice(len(rows)) if rows == list(range(len(rows))) else rows_B
-        self._index_B = (rows_B, lengths_B)
-        columns_M = torch.arange(self._longest, device=self._device)
-        self._mask_B11M = (columns_M <= lengths_B[:, None])[:, None, None]
+    def _place(self, part: Part, at: int) -> _Long:
+        places = torch.arange(part.start, part.start + part.count)
+        pages_N = torch.tensor(part.pages[: pages_for(part.start + part.count)])
+        page_T = pages_N[places // PAGE]
+        device = self._device
+        return _Long(
+            slice(at, at + part.count),
+            part.start,
+            pages_N.to(device),
+            page_T.to(device),
+            (places % PAGE).to(device),
+        )
 
-    def attend(self, layer: int, q_BHD: Tensor, k_BGD: Tensor, v_BGD: Tensor) -> Tensor:
-        """One decode step: append each row's key and value, then look at all of its own."""
-        assert self._index_B is not None
-        rows_B, at_B = self._index_B
-        self._k_LSGCD[layer].index_put_((rows_B[:, None], _heads(k_BGD), at_B[:, None]), k_BGD)
-        self._v_LSGCD[layer].index_put_((rows_B[:, None], _heads(v_BGD), at_B[:, None]), v_BGD)
-        k_BGMD = self._k_LSGCD[layer, :, :, : self._longest][self._rows]
-        v_BGMD = self._v_LSGCD[layer, :, :, : self._longest][self._rows]
-        # Query heads of one group share keys: with the group as the query axis nothing is repeated or copied.
+    def _attend_part(self, layer: int, part: _Long, q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> Tensor:
+        self._k_LPGDS[layer].permute(0, 3, 1, 2)[part.page_T, part.slot_T] = k_TGD
+        self._v_LPGSD[layer].transpose(1, 2)[part.page_T, part.slot_T] = v_TGD
+        mask_TM, window, end = None, self._config.windows[layer], part.start + len(q_THD)
+        if part.start:
+            k_TGD, v_TGD = (x[:end] for x in self._gather(layer, part.pages_N))
+        if part.start or (window and end > window):
+            mask_TM = torch.ones(len(q_THD), end, dtype=torch.bool, device=self._device).tril(part.start)
+        if mask_TM is not None and window:
+            mask_TM.triu_(part.start - window + 1)
+        o_HTD = functional.scaled_dot_product_attention(
+            q_THD.transpose(0, 1)[None],
+            k_TGD.transpose(0, 1)[None],
+            v_TGD.transpose(0, 1)[None],
+            attn_mask=mask_TM,
+            is_causal=mask_TM is None,
+            enable_gqa=True,
+        )[0]
+        return o_HTD.transpose(0, 1)
+
+    def _gather(self, layer: int, pages_N: Tensor) -> tuple[Tensor, Tensor]:
+        """The keys and values of some pages, (tokens, G, D) each."""
+        k = self._k_LPGDS[layer, pages_N].permute(0, 3, 1, 2).flatten(0, 1)
+        v = self._v_LPGSD[layer, pages_N].transpose(1, 2).flatten(0, 1)
+        return k, v
+
+    def _attend_singles(self, layer: int, q_BHD: Tensor, k_BGD: Tensor, v_BGD: Tensor) -> Tensor:
+        if self._native is not None:
+            return self._attend_natively(self._native, layer, q_BHD, k_BGD, v_BGD)
+        rows_B, lengths_B = torch.arange(len(q_BHD), device=self._device), self._lengths_B.long()
+        page_B, slot_B = self._table_BN[rows_B, lengths_B // PAGE].long(), lengths_B % PAGE
+        self._k_LPGDS[layer].permute(0, 3, 1, 2)[page_B, slot_B] = k_BGD
+        self._v_LPGSD[layer].transpose(1, 2)[page_B, slot_B] = v_BGD
+        k_BMGD, v_BMGD = (
+            x.unflatten(0, (len(q_BHD), -1)) for x in self._gather(layer, self._table_BN.long().flatten())
+        )
+        places_M, window = torch.arange(k_BMGD.shape[1], device=self._device), self._config.windows[layer]
+        seen_BM = places_M <= lengths_B[:, None]
+        if window:
+            seen_BM &= places_M > lengths_B[:, None] - window
+        # Beyond the last token a page holds whatever it held before; NaN times nothing is NaN.
+        k_BMGD, v_BMGD = (x.masked_fill(~seen_BM[:, :, None, None], 0) for x in (k_BMGD, v_BMGD))
+        # Query heads of one group share keys: with the group as the query axis nothing is repeated.
         q_BGQD = q_BHD.unflatten(1, (self._config.kv_heads, -1))
-        return functional.scaled_dot_product_attention(q_BGQD, k_BGMD, v_BGMD, attn_mask=self._mask_B11M).flatten(1, 2)
+        return functional.scaled_dot_product_attention(
+            q_BGQD, k_BMGD.transpose(1, 2), v_BMGD.transpose(1, 2), attn_mask=seen_BM[:, None, None]
+        ).flatten(1, 2)
 
-    def _empty(self, rows: int, capacity: int) -> Tensor:
-        config = self._config
-        shape = (config.layers, rows, config.kv_heads, capacity, config.head_dim)
-        return torch.zeros(shape, device=self._device, dtype=self._dtype)
+    def _attend_natively(self, library: ctypes.CDLL, layer: int, q_BHD: Tensor, k_BGD: Tensor, v_BGD: Tensor) -> Tensor:
+        (rows, heads, width), groups, wide = q_BHD.shape, k_BGD.shape[1], v_BGD.shape[2]
+        q_BHD, k_BGD, v_BGD = map(_whole_rows, (q_BHD, k_BGD, v_BGD))
+        o_BHD = torch.empty(rows, heads, wide, dtype=q_BHD.dtype)
+        k_pages, v_pages = self._addresses[layer]
+        failed = library.paged_attend(
+            *(q_BHD.data_ptr(), k_BGD.data_ptr(), v_BGD.data_ptr(), k_pages, v_pages, o_BHD.data_ptr()),
+            *(self._table_BN.data_ptr(), self._lengths_B.data_ptr(), self._table_BN.shape[1]),
+            *(rows, heads, groups, width, wide, q_BHD.stride(0), k_BGD.stride(0), v_BGD.stride(0)),
+            *(self._config.windows[layer] or 0, width**-0.5, native.FLOATS[q_BHD.dtype], native.threads()),
+        )
+        if failed:
+            raise MemoryError("No memory for the scores of attention")
+        return o_BHD
 
 
-def _heads(k_BGD: Tensor) -> Tensor:
-    return torch.arange(k_BGD.shape[1], device=k_BGD.device)[None]
+def _whole_rows(x_BHD: Tensor) -> Tensor:
+    """Rows may lie apart, as they do in the fused projection's output; what is within one may not."""
+    return x_BHD if x_BHD.stride()[1:] == (x_BHD.shape[2], 1) else x_BHD.contiguous()

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter, split
-from anubhav.backends.torch.config import ModelConfig, read_config
+from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.families import read_config
 from anubhav.backends.torch.peft_files import read_adapter
 from anubhav.backends.torch.tensor_file import write_tensors
 from anubhav.errors import MissingPart

@@ -1,121 +1,114 @@
-"""A compact Llama-family decoder over flat tokens: the same function serves training, prefill and decoding.
+"""A compact decoder over flat tokens: the same function serves training, prefill and decoding, for all families.
 
-What differs is only attention, which the caller brings as `attend`. Axes: T tokens, E hidden, H query heads,
-G key-value heads, D head dimension.
+Attention over other tokens is what differs between the three, and the caller brings it as `attend`. What a family has
+of its own is in its configuration and in the parts of its layers.
+Axes: T tokens, E hidden, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from anubhav.backends.torch.config import ModelConfig, read_config
+from anubhav.backends.torch.attention import Angles, Attend, Attention, read_attention
+from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.dense import Dense, read_dense
+from anubhav.backends.torch.families import read_config
 from anubhav.backends.torch.frozen import FrozenLinear
-from anubhav.backends.torch.layers import rms_norm, rotate, swiglu
+from anubhav.backends.torch.latent import LatentAttention, read_latent
+from anubhav.backends.torch.layers import rms_norm
 from anubhav.backends.torch.lora import Segment, linear
-from anubhav.errors import MissingPart
-
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q_THD, k_TGD, v_TGD) → o_THD."""
+from anubhav.backends.torch.mixture import Mixture, read_mixture
+from anubhav.backends.torch.pausing import Pause, take_break
+from anubhav.backends.torch.rotary import Rotary
+from anubhav.backends.torch.routing import Routing
+from anubhav.backends.torch.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     attention_norm_E: Tensor
-    qkv: FrozenLinear
-    q_norm_D: Tensor | None
-    k_norm_D: Tensor | None
-    o: FrozenLinear
+    attention: Attention | LatentAttention
+    attention_out_norm_E: Tensor | None
     mlp_norm_E: Tensor
-    gate_up: FrozenLinear
-    down: FrozenLinear
+    mlp: Dense | Mixture
+    mlp_out_norm_E: Tensor | None
 
 
 class Model:
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         self.config = read_config(folder)
         self.device, self.dtype = device, dtype
-        read = _Weights(folder, device, dtype)
-        self.embedding_VE = read("model.embed_tokens.weight")
+        read = Weights(folder, device, dtype)
+        embedding_VE = read("model.embed_tokens.weight")
         self.layers = [_read_layer(self.config, read, number) for number in range(self.config.layers)]
-        self.norm_E = read("model.norm.weight")
-        self.head = FrozenLinear(self.embedding_VE if self.config.tied else read("lm_head.weight"))
-        self._cos_C1K, self._sin_C1K = _rotary_table(self.config, device)
+        self.norm_E = read.norm("model.norm.weight", self.config.norm_shift)
+        self.head = FrozenLinear(embedding_VE if self.config.tied else read("lm_head.weight"))
+        self.embedding_VE = self.head.rows_OI if self.config.tied else embedding_VE
 
-    def hidden(self, tokens_T: Tensor, positions_T: Tensor, segments: Sequence[Segment], attend: Attend) -> Tensor:
-        """The final normalised hidden states, (T, E)."""
-        cos, sin = self._cos_C1K[positions_T], self._sin_C1K[positions_T]
-        x_TE = self.embedding_VE[tokens_T]
-        for number, layer in enumerate(self.layers):
-            h_TE = rms_norm(x_TE, layer.attention_norm_E, self.config.norm_eps)
-            o_TE = self._attention(number, layer, h_TE, (cos, sin), segments, attend)
-            x_TE = x_TE + o_TE
-            h_TE = rms_norm(x_TE, layer.mlp_norm_E, self.config.norm_eps)
-            f_TF = swiglu(linear(h_TE, layer.gate_up, (number, "gate_up"), segments))
-            x_TE = x_TE + linear(f_TF, layer.down, (number, "down"), segments)
-        return rms_norm(x_TE, self.norm_E, self.config.norm_eps)
-
-    def _attention(
+    def hidden(
         self,
-        number: int,
-        layer: Layer,
-        h_TE: Tensor,
-        angles: tuple[Tensor, Tensor],
+        tokens_T: Tensor,
+        positions_T: Tensor,
         segments: Sequence[Segment],
         attend: Attend,
+        pause: Pause | None = None,
+        routing: Routing | None = None,
     ) -> Tensor:
+        """The final normalised hidden states, (T, E). `pause` is called before each layer, forward and backward.
+
+        `routing` says which experts to go to, and learns which it were.
+        """
         config = self.config
-        qkv = linear(h_TE, layer.qkv, (number, "qkv"), segments)
-        q, k, v = qkv.split([config.q_width, config.kv_width, config.kv_width], -1)
-        q_THD, k_TGD = q.unflatten(-1, (config.heads, -1)), k.unflatten(-1, (config.kv_heads, -1))
-        if layer.q_norm_D is not None and layer.k_norm_D is not None:
-            q_THD = rms_norm(q_THD, layer.q_norm_D, config.norm_eps)
-            k_TGD = rms_norm(k_TGD, layer.k_norm_D, config.norm_eps)
-        o_THD = attend(number, rotate(q_THD, *angles), rotate(k_TGD, *angles), v.unflatten(-1, (config.kv_heads, -1)))
-        return linear(o_THD.flatten(1), layer.o, (number, "o"), segments)
+        angles: dict[Rotary, Angles] = {}
+        # What is added up over the layers is float32 whatever they compute in.
+        x_TE = self._embed(tokens_T)
+        for number, layer in enumerate(self.layers):
+            x_TE = take_break(x_TE, pause)
+            rotary = config.rotary_of(number)
+            if rotary not in angles:
+                angles[rotary] = rotary.angles(positions_T)
+            h_TE = rms_norm(x_TE, layer.attention_norm_E, config.norm_eps)
+            o_TE = layer.attention(h_TE, angles[rotary], segments, attend)
+            x_TE = x_TE + self._out(o_TE, layer.attention_out_norm_E)
+            h_TE = rms_norm(x_TE, layer.mlp_norm_E, config.norm_eps)
+            x_TE = x_TE + self._out(layer.mlp(h_TE, segments, routing), layer.mlp_out_norm_E)
+        return rms_norm(x_TE, self.norm_E, config.norm_eps)
+
+    def _embed(self, tokens_T: Tensor) -> Tensor:
+        x_TE = self.embedding_VE[tokens_T].float()
+        if self.config.embedding_scale == 1.0:
+            return x_TE
+        # Rounded to the compute type, as the model was trained.
+        return x_TE * float(torch.tensor(self.config.embedding_scale, dtype=self.dtype))
+
+    def _out(self, y_TE: Tensor, norm_E: Tensor | None) -> Tensor:
+        return y_TE if norm_E is None else rms_norm(y_TE, norm_E, self.config.norm_eps)
 
     def logits(self, hidden_TE: Tensor, segments: Sequence[Segment]) -> Tensor:
         """(T, V) in the compute type. Keep T small: one row of a 50k vocabulary is 200 kB."""
         return linear(hidden_TE, self.head, (self.config.layers, "head"), segments)
 
 
-class _Weights:
-    """Looks a tensor up by name over all safetensors files of a folder."""
+def _read_layer(config: ModelConfig, read: Weights, number: int) -> Layer:
+    def norm(name: str) -> Tensor:
+        return read.norm(f"model.layers.{number}.{name}_layernorm.weight", config.norm_shift)
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-        self._files = [safe_open(file, framework="pt") for file in sorted(folder.glob("*.safetensors"))]  # pyright: ignore[reportUnknownVariableType]
-        self._where = {name: file for file in self._files for name in file.keys()}  # noqa: SIM118 - not a mapping
-        self._device, self._dtype = device, dtype
-
-    def __call__(self, name: str) -> Tensor:
-        if name not in self._where:
-            raise MissingPart(f"The model's files lack the tensor {name}", hint="Pull the model again.")
-        return self._where[name].get_tensor(name).to(self._device, self._dtype)
-
-    def together(self, *names: str) -> Tensor:
-        return torch.cat([self(name) for name in names])
-
-
-def _read_layer(config: ModelConfig, read: _Weights, number: int) -> Layer:
-    prefix = f"model.layers.{number}."
-    attention = [f"{prefix}self_attn.{part}_proj" for part in "qkv"]
-    bias = read.together(*[f"{name}.bias" for name in attention]) if config.qkv_bias else None
+    # Where there are norms behind attention and MLP, the one before the MLP has another name.
+    out = config.out_norms
+    mixture = config.mixture if config.mixed(number) else None
+    dense = ("gate_up", "down")
     return Layer(
-        attention_norm_E=read(prefix + "input_layernorm.weight"),
-        qkv=FrozenLinear(read.together(*[f"{name}.weight" for name in attention]), bias),
-        q_norm_D=read(prefix + "self_attn.q_norm.weight") if config.qk_norm else None,
-        k_norm_D=read(prefix + "self_attn.k_norm.weight") if config.qk_norm else None,
-        o=FrozenLinear(read(prefix + "self_attn.o_proj.weight")),
-        mlp_norm_E=read(prefix + "post_attention_layernorm.weight"),
-        gate_up=FrozenLinear(read.together(prefix + "mlp.gate_proj.weight", prefix + "mlp.up_proj.weight")),
-        down=FrozenLinear(read(prefix + "mlp.down_proj.weight")),
+        attention_norm_E=norm("input"),
+        attention=read_latent(config, config.latent, read, number)
+        if config.latent
+        else read_attention(config, read, number),
+        attention_out_norm_E=norm("post_attention") if out else None,
+        mlp_norm_E=norm("pre_feedforward" if out else "post_attention"),
+        mlp=read_mixture(mixture, read, number)
+        if mixture
+        else read_dense(read, number, "mlp", dense, gelu=config.gelu),
+        mlp_out_norm_E=norm("post_feedforward") if out else None,
     )
-
-
-def _rotary_table(config: ModelConfig, device: torch.device) -> tuple[Tensor, Tensor]:
-    rates_K = config.rope_theta ** -(torch.arange(0, config.head_dim, 2).float() / config.head_dim)
-    angles_C1K = (torch.arange(config.context).float()[:, None] * rates_K)[:, None]
-    return angles_C1K.cos().to(device), angles_C1K.sin().to(device)

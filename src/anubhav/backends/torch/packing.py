@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.branches import Branch, Bucket, attend, fill_buckets
+from anubhav.backends.torch.branches import Branch, Trie
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.pausing import Pause
+from anubhav.backends.torch.routing import Routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +25,35 @@ class Pack:
     positions: tuple[int, ...]
     rows: dict[int, tuple[int, ...]]
     """Per sequence number: the row of each of its tokens."""
-    buckets: tuple[Bucket, ...]
+    trie: Trie
 
-    def hidden(self, model: Model, segments: Sequence[Segment]) -> Tensor:
-        """The final hidden states of its tokens, (T, E)."""
+    def hidden(
+        self,
+        model: Model,
+        segments: Sequence[Segment],
+        pause: Pause | None = None,
+        routing: Routing | None = None,
+    ) -> Tensor:
+        """The final hidden states of its tokens, (T, E). `pause` is called between layers, forward and backward."""
         device = model.device
         tokens_T, positions_T = torch.tensor(self.tokens, device=device), torch.tensor(self.positions, device=device)
-        return model.hidden(tokens_T, positions_T, segments, self.attend)
 
-    def attend(self, _layer: int, q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> Tensor:
-        return attend(self.buckets, q_THD, k_TGD, v_TGD)
+        def attend(layer: int, q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> Tensor:
+            return self.trie.attend(q_THD, k_TGD, v_TGD, model.config.windows[layer])
+
+        return model.hidden(tokens_T, positions_T, segments, attend, pause, routing)
+
+    def times(self) -> Tensor:
+        """How many of the sequences have each token in common."""
+        rows = [row for rows in self.rows.values() for row in rows]
+        return torch.bincount(torch.tensor(rows), minlength=len(self.tokens))
 
 
-def pack(sequences: Sequence[tuple[int, ...]], budget: int, device: torch.device) -> list[Pack]:
+Item = int | tuple[int, bytes]
+"""A token, or a token with a mark: tokens with unlike marks are not shared."""
+
+
+def pack(sequences: Sequence[tuple[Item, ...]], budget: int, device: torch.device) -> list[Pack]:
     """Packs of at most `budget` tokens each (a single longer sequence makes a pack of its own)."""
     packs: list[Pack] = []
     growing = _Growing()
@@ -52,14 +70,14 @@ class _Growing:
     """A pack to which sorted sequences are added."""
 
     def __init__(self) -> None:
-        self.tokens: list[int] = []
+        self.tokens: list[Item] = []
         self._positions: list[int] = []
         self._rows: dict[int, tuple[int, ...]] = {}
         self._branches: list[Branch] = []
         self._path: tuple[int, ...] = ()
         """The rows of the sequence added last."""
 
-    def common(self, sequence: tuple[int, ...]) -> int:
+    def common(self, sequence: tuple[Item, ...]) -> int:
         """How many tokens `sequence` shares with the one added last."""
         length = 0
         for row, token in zip(self._path, sequence, strict=False):
@@ -68,7 +86,7 @@ class _Growing:
             length += 1
         return length
 
-    def add(self, number: int, sequence: tuple[int, ...]) -> None:
+    def add(self, number: int, sequence: tuple[Item, ...]) -> None:
         common, start = self.common(sequence), len(self.tokens)
         self.tokens.extend(sequence[common:])
         self._positions.extend(range(common, len(sequence)))
@@ -78,4 +96,5 @@ class _Growing:
             self._branches.append(Branch(self._path, common))
 
     def finish(self, device: torch.device) -> Pack:
-        return Pack(tuple(self.tokens), tuple(self._positions), self._rows, fill_buckets(self._branches, device))
+        tokens = tuple(item if isinstance(item, int) else item[0] for item in self.tokens)
+        return Pack(tokens, tuple(self._positions), self._rows, Trie(self._branches, device))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from anubhav.backends.torch.adapters import GROUPS
+from anubhav.backends.torch.adapters import GROUPS, sites
+from anubhav.backends.torch.config import ModelConfig
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
@@ -54,9 +55,8 @@ class Scaling:
         return alpha * into / ((math.sqrt(rank) if self.rooted else rank) * ALPHA)
 
 
-def write_config(spec: LoraSpec, folder: Path) -> None:
-    groups = (("qkv", "o") if spec.train_attn else ()) + (("gate_up", "down") if spec.train_mlp else ())
-    groups += ("head",) if spec.train_unembed else ()
+def write_config(model: ModelConfig, spec: LoraSpec, folder: Path) -> None:
+    groups = [group for _, group in sites(model, spec)]
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -64,7 +64,7 @@ def write_config(spec: LoraSpec, folder: Path) -> None:
         "lora_alpha": spec.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": [module.split(".")[-1] for group in groups for module in GROUPS[group]],
+        "target_modules": list(dict.fromkeys(name.split(".")[-1] for group in groups for name in GROUPS[group])),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2))
 

@@ -5,6 +5,7 @@ is ever read or written. An adapter that PEFT trained elsewhere is read too and 
 whole groups of modules, with the same effect. docs/lora.md has the conventions.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from anubhav.backends.torch.adapters import GROUPS, Adapter, Pair, Site, fresh_a, fuse, sites, split, widths
+from anubhav.backends.torch.adapters import (
+    ATTENTION,
+    EXPERTS,
+    Adapter,
+    Pair,
+    Site,
+    fresh_a,
+    fuse,
+    groups_of,
+    modules,
+    sites,
+    split,
+    widths,
+)
 from anubhav.backends.torch.config import ModelConfig
 from anubhav.backends.torch.optimizer import Moments
 from anubhav.backends.torch.peft_config import Scaling, read_scaling, write_config
@@ -24,12 +38,14 @@ from anubhav.types.training import LoraSpec
 
 WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
 _NAME = re.compile(
-    r"base_model\.model\.(?:model\.layers\.(\d{1,4})\.((?:self_attn|mlp)\.\w+)|(lm_head|model\.unembed_tokens))"
-    r"\.lora_([AB])\.weight"
+    r"base_model\.model\."
+    r"(?:model\.layers\.(\d{1,4})\.((?:self_attn|mlp(?:\.experts(?:\.\d{1,4})?|\.shared_experts)?)\.\w+)"
+    r"|(lm_head|model\.unembed_tokens))\.lora_([AB])\.weight"
 )
 """PEFT's names of the factors; model.unembed_tokens is what Tinker's own exports call the unembedding."""
+_STACKS = {"mlp.experts.w1": "experts_gate", "mlp.experts.w2": "experts_down", "mlp.experts.w3": "experts_up"}
+"""Tinker's names of what all experts of a layer have, in three dimensions; what they share is there once."""
 _ROOT = "base_model.model."
-_GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _REPEAT = "Save it again with PEFT's save_pretrained, safe_serialization on."
 
@@ -37,7 +53,7 @@ _REPEAT = "Save it again with PEFT's save_pretrained, safe_serialization on."
 def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: Moments | None) -> None:
     """Write the adapter, and the optimizer when `moments` are given, into an existing folder."""
     _write(folder / WEIGHTS, dict(named_tensors(config, adapter, adapter.parameters())), {"format": "pt"})
-    write_config(adapter.spec, folder)
+    write_config(config, adapter.spec, folder)
     if moments:
         tensors = {
             f"{kind}.{name}": value
@@ -56,11 +72,11 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     """
     scaling = read_scaling(folder)
     factors = _read_factors(config, folder)
-    groups = {_GROUP_OF[module] for _, module in factors}
+    groups = {"head" if layer == config.layers else _groups(config, layer)[module] for layer, module in factors}
     spec = LoraSpec(
         rank=max(len(found.a_RI) for found in factors.values()),
-        train_attn=bool(groups & {"qkv", "o"}),
-        train_mlp=bool(groups & {"gate_up", "down"}),
+        train_attn=bool(groups & ATTENTION),
+        train_mlp=bool(groups - ATTENTION - {"head"}),
         train_unembed="head" in groups,
     )
     adapter = Adapter(spec, dict(_join(config, spec, factors, scaling, device)))
@@ -94,11 +110,12 @@ def _read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], _F
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 layer, module, half = _place(config, name)
                 tensor: Tensor = file.get_tensor(name)
-                if tensor.dtype not in _FLOATS or tensor.dim() != 2:
+                if tensor.dtype not in _FLOATS or tensor.dim() != (3 if module in _STACKS else 2):
                     raise BadInput(f"{name} is no matrix of 16- or 32-bit floats", hint=_REPEAT)
-                if half in halves.setdefault((layer, module), {}):
-                    raise BadInput(f"{name[:200]} is there under two names", hint=_REPEAT)
-                halves[layer, module][half] = tensor.float()
+                for part, matrix in _spread(config, module, tensor):
+                    if half in halves.setdefault((layer, part), {}):
+                        raise BadInput(f"{name[:200]} is there under two names", hint=_REPEAT)
+                    halves[layer, part][half] = matrix.float()
     except (OSError, SafetensorError) as problem:
         raise BadInput(f"The adapter has no readable {WEIGHTS}", hint=_REPEAT) from problem
     if not halves:
@@ -112,20 +129,40 @@ def _place(config: ModelConfig, name: str) -> tuple[int, str, str]:
     layer, module, head, half = found.groups() if found else ("", "", None, "")
     if head:
         return config.layers, "lm_head", half
-    if module not in _GROUP_OF or int(layer) >= config.layers:
+    known = _groups(config, int(layer)) if layer and int(layer) < config.layers else {}
+    stacked = module in _STACKS and _STACKS[module] in known.values()
+    if module not in known and not stacked:
+        kinds = dict.fromkeys(re.sub(r"\d+", "*", module) for module in _groups(config, config.layers - 1))
         raise BadInput(
             f"The adapter holds {name[:200]}, which is no LoRA factor of a linear layer of this model",
-            hint=f"Train the linear layers alone ({', '.join(_GROUP_OF)}); PEFT's save_pretrained leaves whole "
+            hint=f"Train the linear layers alone ({', '.join(kinds)}, lm_head); PEFT's save_pretrained leaves whole "
             "embeddings out with save_embedding_layers=False.",
         )
     return int(layer), module, half
 
 
+def _spread(config: ModelConfig, module: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The (module, matrix) of each expert in one of Tinker's stacks; anything else is itself."""
+    if module not in _STACKS:
+        yield module, tensor
+        return
+    parts = modules(config, _STACKS[module])
+    if len(tensor) not in (1, len(parts)):
+        raise BadInput(f"The adapter is of {len(tensor)} experts, not {len(parts)}", hint="Use its own base model.")
+    yield from zip(parts, tensor.expand(len(parts), -1, -1), strict=True)
+
+
+@functools.cache
+def _groups(config: ModelConfig, layer: int) -> Mapping[str, str]:
+    """The group of each module of a layer."""
+    return {module: group for group in groups_of(config, layer, LoraSpec()) for module in modules(config, group)}
+
+
 def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor]) -> _Factors:
     layer, module = place
-    group = _GROUP_OF[module]
+    group = "head" if layer == config.layers else _groups(config, layer)[module]
     inputs, outputs = widths(config, group)
-    width = outputs[GROUPS[group].index(module)]
+    width = outputs[0 if group in EXPERTS else modules(config, group).index(module)]
     name = _prefix(config, (layer, group), module)
     if any(0 in tensor.shape for tensor in found.values()):
         raise BadInput(f"The adapter has an empty factor at {name}", hint=_REPEAT)
@@ -147,7 +184,7 @@ def _join(
         inputs, outputs = widths(config, site[1])
         a_parts: list[Tensor] = []
         b_parts: list[Tensor] = []
-        for module, width in zip(GROUPS[site[1]], outputs, strict=True):
+        for module, width in zip(modules(config, site[1]), outputs, strict=True):
             found = factors.get((site[0], module), _Factors(torch.empty(0, inputs), torch.empty(width, 0)))
             rank = len(found.a_RI)
             fold = scaling.fold(_prefix(config, site, module).removeprefix(_ROOT), rank, spec.rank) if rank else 1.0
@@ -155,7 +192,7 @@ def _join(
             a_parts += [found.a_RI, *([fresh_a(lack, inputs, generator)] if lack else [])]
             b_OR = found.b_OR if fold == 1.0 else found.b_OR * fold
             b_parts.append(torch.cat([b_OR, torch.zeros(width, lack)], 1) if lack else b_OR)
-        yield site, fuse(spec.rank, torch.cat(a_parts), b_parts, device)
+        yield site, fuse(site[1], spec.rank, torch.cat(a_parts), b_parts, device)
 
 
 def _prefix(config: ModelConfig, site: Site, module: str) -> str:
@@ -178,11 +215,11 @@ def _assemble(
         inputs, outputs = widths(config, site[1])
         a_parts: list[Tensor] = []
         b_parts: list[Tensor] = []
-        for module, width in zip(GROUPS[site[1]], outputs, strict=True):
+        for module, width in zip(modules(config, site[1]), outputs, strict=True):
             name = kind + _prefix(config, site, module)
             a_parts.append(_take(tensors, f"{name}.lora_A.weight", (spec.rank, inputs)))
             b_parts.append(_take(tensors, f"{name}.lora_B.weight", (width, spec.rank)))
-        yield site, fuse(spec.rank, torch.cat(a_parts), b_parts, device)
+        yield site, fuse(site[1], spec.rank, torch.cat(a_parts), b_parts, device)
 
 
 def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, int]) -> Tensor:

@@ -18,9 +18,13 @@ from anubhav.backends.torch.graphs import CustomLoss
 from anubhav.backends.torch.head import gradient_of, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import COMPUTE
+from anubhav.backends.torch.mismatch import Mismatch
 from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.optimizer import Gradient, Moments, norm
 from anubhav.backends.torch.packing import Pack, pack
+from anubhav.backends.torch.pausing import Pause
+from anubhav.backends.torch.replaying import check_routes, marked, repeat
+from anubhav.backends.torch.routing import Loads, Routing
 from anubhav.errors import AnubhavError, BadInput, NotFound
 from anubhav.types.arrays import Array, floats
 from anubhav.types.distilling import Distillation, Distilled
@@ -50,12 +54,17 @@ class _Scored:
     options: Mapping[str, float]
     shares: list[tuple[int, int]]
     """(datum number, its number of pairs), in the order they stand in P."""
+    routing: Routing
+    """Which experts its tokens go to, where the model has some."""
 
 
 class Training:
-    def __init__(self, model: Model, *, budget: int = 512) -> None:
-        """`budget`: tokens per micro-batch. Fixed, not adaptive: replay must add the same numbers in the same order."""
-        self._model = model
+    def __init__(self, model: Model, *, budget: int = 512, pause: Pause | None = None) -> None:
+        """`budget`: tokens per micro-batch. Fixed, not adaptive: replay must add the same numbers in the same order.
+
+        `pause` is called within micro-batches, between layers: the trainer must not be used from within it.
+        """
+        self._model, self._pause = model, pause
         self._budget = budget
         self._pupils: dict[AdapterId, Pupil] = {}
 
@@ -103,19 +112,25 @@ class Training:
         pupil = self.pupil(work.adapter)
         logprobs: dict[int, Array] = {}
         gradient = Gradient()
+        mismatch = Mismatch()
+        loads = Loads(self._model.config, self._model.device)
         loss = 0.0
         custom = CustomLoss(work.graph, work.data) if work.graph else None
         if (work.loss in COMPUTE) == (custom is not None):
             raise BadInput(f"The loss {work.loss} and the pass's graph do not fit", hint="A graph is the loss custom.")
-        packs = pack([datum.tokens for datum in work.data], self._budget, self._model.device)
+        check_routes(self._model.config, work.data)
+        packs = pack(marked(work.data), self._budget, self._model.device)
         for one in packs:
-            scored = _score(one, work, options, self._model.device)
+            routing = repeat(one, work.data, self._model.config, self._model.device)
+            scored = _score(one, work, options, routing, self._model.device)
             if work.backward:
                 logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work, custom)
                 gradient.add(found)
             else:
                 logprobs_P, lost = self._look(one, scored, pupil.adapter, work, custom)
             loss += lost
+            mismatch.add(logprobs_P, scored.inputs)
+            loads.add(scored.routing, one.times())
             _hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
             yield
         if gradient.tensors:
@@ -125,6 +140,8 @@ class Training:
             "loss:sum": loss,
             "tokens:sum": float(sum(len(d.tokens) for d in work.data)),
             "packed:sum": float(packed),
+            **mismatch.metrics(),
+            **loads.metrics(),
             **(custom.metrics() if custom else {}),
         }
         return PassResult(tuple(logprobs[number] for number in range(len(work.data))), metrics)
@@ -134,7 +151,7 @@ class Training:
     ) -> Generator[None, None, Distilled]:
         """Like `run`, for the reverse KL from `reference`, or from the base model; what fails is raised."""
         pupil = self.pupil(name)
-        told, gradient = yield from distil(self._model, (pupil.adapter, reference), work, self._budget)
+        told, gradient = yield from distil(self._model, (pupil.adapter, reference), work, self._budget, self._pause)
         if gradient.tensors:
             pupil.gradient.add(gradient.tensors)
         return told
@@ -144,7 +161,8 @@ class Training:
         self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
     ) -> tuple[Tensor, float]:
         """(log-probabilities, loss) of a pack."""
-        logprobs_P = score(self._model, adapter, self._hidden(one, adapter), scored.rows_P, scored.targets_P)
+        hidden_TE = self._hidden(one, adapter, scored.routing)
+        logprobs_P = score(self._model, adapter, hidden_TE, scored.rows_P, scored.targets_P, self._pause)
         if custom:
             return logprobs_P, custom.value(logprobs_P, scored.shares)
         return logprobs_P, float(COMPUTE[work.loss](logprobs_P, scored.inputs, scored.options).sum())
@@ -165,25 +183,25 @@ class Training:
         def slope_of_some(pairs: Tensor, logprobs: Tensor) -> Tensor:
             return slope(logprobs, {name: values_P[pairs] for name, values_P in scored.inputs.items()})
 
-        hidden_TE = self._hidden(one, adapter)
+        hidden_TE = self._hidden(one, adapter, scored.routing)
         where = (self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P)
         if LOSSES[work.loss].level != "token":
             # Chunks of rows cut through data, so the derivative is found before the chunks are pulled.
             if custom:
-                slope_P, value = custom.slope(score(*where), scored.shares)
+                slope_P, value = custom.slope(score(*where, self._pause), scored.shares)
                 lost.append(value)
             else:
-                slope_P = slope(score(*where), scored.inputs)
-            logprobs_P, pull = score_and_pull(*where, lambda pairs, _: slope_P[pairs])
+                slope_P = slope(score(*where, self._pause), scored.inputs)
+            logprobs_P, pull = score_and_pull(*where, lambda pairs, _: slope_P[pairs], self._pause)
         else:
-            logprobs_P, pull = score_and_pull(*where, slope_of_some)
+            logprobs_P, pull = score_and_pull(*where, slope_of_some, self._pause)
         return logprobs_P, float(torch.stack(lost).sum()), gradient_of(hidden_TE, pull, adapter)
 
-    def _hidden(self, one: Pack, adapter: Adapter) -> Tensor:
-        return one.hidden(self._model, [Segment(adapter)])
+    def _hidden(self, one: Pack, adapter: Adapter, routing: Routing) -> Tensor:
+        return one.hidden(self._model, [Segment(adapter)], self._pause, routing)
 
 
-def _score(one: Pack, work: Pass, options: Mapping[str, float], device: torch.device) -> _Scored:
+def _score(one: Pack, work: Pass, options: Mapping[str, float], routing: Routing, device: torch.device) -> _Scored:
     """Targets of shape (N, K) give K pairs for each of the N positions."""
     info = LOSSES[work.loss]
     rows: list[int] = []
@@ -204,7 +222,7 @@ def _score(one: Pack, work: Pass, options: Mapping[str, float], device: torch.de
     if info.level == "datum":
         counts = torch.tensor([count for _, count in shares])
         together["datum"] = torch.arange(len(shares)).repeat_interleave(counts).to(device)
-    return _Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares)
+    return _Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares, routing)
 
 
 def _hand_out(logprobs_P: Tensor, scored: _Scored, data: tuple[Datum, ...], into: dict[int, Array]) -> None:
