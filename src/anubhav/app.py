@@ -113,7 +113,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.callback(database.close)
         engines: dict[Path, Engine] = {}
         for folder in {model.folder: None for model in models.values()}:
-            engines[folder] = await asyncio.to_thread(_start_engine, folder)
+            engines[folder] = await asyncio.to_thread(_start_engine, folder, settings.dtype)
             stack.callback(engines[folder].close)
         renderers = {folder: Renderer(folder) for folder in engines}
         house = _join(settings.data_dir, database, models, engines, renderers)
@@ -239,7 +239,7 @@ def _find_models(settings: Settings, report: Report) -> dict[str, Model]:
     return models
 
 
-def _start_engine(folder: Path) -> Engine:
+def _start_engine(folder: Path, dtype: str | None) -> Engine:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config["architectures"] == ["AnubhavFake"]:  # a test double that learns in a table, not a model
         from anubhav.backends.fake.engine import FakeEngine
@@ -247,7 +247,7 @@ def _start_engine(folder: Path) -> Engine:
         return FakeEngine(folder)
     from anubhav.backends.torch.engine import TorchEngine
 
-    return TorchEngine(folder)
+    return TorchEngine(folder, dtype=dtype)
 
 
 async def _first_key(settings: Settings, keyring: Keyring) -> str:

@@ -24,6 +24,8 @@ class Settings:
     """Catalogue names, `hf:<org>/<name>` or folders; the first is what `default` starts from."""
     aliases: tuple[tuple[str, str], ...] = ()
     """(served name, model name) pairs."""
+    dtype: str | None = None
+    """What models compute in, float32 or bfloat16; None is float32 on a CPU and bfloat16 elsewhere."""
     api_key: str | None = None
     """The operator's key when it was chosen by hand; otherwise one is made and kept in the data folder."""
 

@@ -27,8 +27,13 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @takes_models_dir
 @click.option("--model", "models", multiple=True, default=(DEFAULT_MODEL,), show_default=True, metavar="NAME")
 @click.option("--alias", "aliases", multiple=True, callback=_pairs, metavar="SERVED=NAME", help="Serve under a name.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="What models compute in. On a CPU bfloat16 is faster and less exact; the default is float32.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
-def serve(
+def serve(  # noqa: PLR0913 - one for each option
     *,
     host: str,
     port: int,
@@ -36,6 +41,7 @@ def serve(
     models_dir: Path,
     models: tuple[str, ...],
     aliases: tuple[tuple[str, str], ...],
+    dtype: str | None,
     verbose: bool,
 ) -> None:
     """Serve the Tinker, OpenAI and feedback APIs and the status page on one port.
@@ -51,6 +57,7 @@ def serve(
         port=port,
         models=models,
         aliases=aliases,
+        dtype=dtype,
         api_key=os.environ.get("ANUBHAV_API_KEY"),
     )
     from anubhav.app import serve as run

@@ -1,5 +1,6 @@
 """What a pass leaves to the server is filled in before it is journalled, so that its replay needs nothing but itself: a
-client's own loss, found by its id, and log-probabilities, found by provenance among what was recorded at sampling.
+client's own loss, found by its id, and log-probabilities and experts, found by provenance among what was recorded at
+sampling.
 """
 
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
+from anubhav.flows.routes import with_routes
 from anubhav.serving.recall import Recalled
 from anubhav.types.arrays import floats
 from anubhav.types.losses import LOSSES
@@ -17,14 +19,22 @@ Origin = tuple[Span, ...]
 """Where the targets of a datum came from, one run of positions after the other; empty when it does not say."""
 
 
-async def complete(house: House, tenant: str, work: Pass, origins: Sequence[Origin]) -> Pass:
-    """The pass with its graph, and with the log-probabilities its loss needs and its data do not bring.
+async def complete(
+    house: House, tenant: str, work: Pass, origins: Sequence[Origin], sources: Sequence[Origin] = ()
+) -> Pass:
+    """The pass with its graph, with the log-probabilities its loss needs and its data do not bring, and with the
+    experts that their tokens went to. `origins` are of the targets, `sources` of the tokens.
 
     Raises NotFound for an unknown custom loss, BadInput for a sequence that was not recorded and for targets that are
     not its tokens.
     """
+    work = await with_routes(house, tenant, work, sources)
     if work.loss == "custom":
         return await _with_graph(house, tenant, work)
+    return await _with_logprobs(house, tenant, work, origins)
+
+
+async def _with_logprobs(house: House, tenant: str, work: Pass, origins: Sequence[Origin]) -> Pass:
     info = LOSSES.get(work.loss)
     if info is None or "logprobs" not in info.inputs:
         return work

@@ -104,6 +104,7 @@ def read_ask(
         prompt_targets=tuple(ask.targets.named()) if ask.targets else (),
         prompt_draws=ask.prompt_draws,
         top_logprobs=ask.top_logprobs,
+        routes=ask.recorded,
         priority="rollout",
     )
     return request, strings

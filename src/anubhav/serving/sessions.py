@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 
@@ -18,13 +18,14 @@ from anubhav.rendering.renderer import Renderer
 from anubhav.serving.asks import Ask, Sample, SampleOutcome, read_ask
 from anubhav.serving.feeds import Feeds, Ready, Target, lost
 from anubhav.serving.lines import Lines, Place
-from anubhav.serving.recall import Recalled, recall_all
+from anubhav.serving.recall import Recalled, pack_routes, recall_all
 from anubhav.serving.streams import speak
 from anubhav.serving.voices import Voice, Voices
 from anubhav.store import samplers, sequences
 from anubhav.store.database import Database
 from anubhav.store.samplers import SamplerRow
 from anubhav.store.sequences import SequenceRow
+from anubhav.types.arrays import Array
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
 from anubhav.types.quotas import Quota
@@ -241,6 +242,7 @@ class SamplingSessions:
         tokens: list[list[int]] = [[] for _ in range(request.n)]
         logprobs: list[list[float]] = [[] for _ in range(request.n)]
         top: list[list[TopLogprobs]] = [[] for _ in range(request.n)]
+        routes: list[list[Array]] = [[] for _ in range(request.n)]
         reasons: list[StopReason] = ["length"] * request.n
         prompt: PromptScores | None = None
         cached = 0
@@ -251,13 +253,14 @@ class SamplingSessions:
                 tokens[piece.index].extend(piece.tokens)
                 logprobs[piece.index].extend(piece.logprobs)
                 top[piece.index].extend(piece.top)
+                routes[piece.index] += [piece.routes] if piece.routes else []
                 reasons[piece.index] = piece.stop_reason or reasons[piece.index]
                 prompt = prompt or piece.prompt
                 cached += 0 if piece.index else piece.cached
         rows = zip(tokens, logprobs, top, reasons, strict=True)
         samples = tuple(Sample(tuple(t), tuple(lp), tuple(k), reason) for t, lp, k, reason in rows)
         if ask.recorded:
-            said = _records(promise, samples)
+            said = _records(promise, samples, [pack_routes(len(request.prompt), parts) for parts in routes])
             await self._database.run(lambda c: sequences.add(c, place.tenant, said))
         return SampleOutcome(samples, prompt, ask.targets, cached)
 
@@ -273,8 +276,8 @@ def sequence_ids(promise: str, n: int) -> list[str]:
     return [f"{promise}:{index}" for index in range(n)]
 
 
-def _records(promise: str, samples: tuple[Sample, ...]) -> list[SequenceRow]:
+def _records(promise: str, samples: tuple[Sample, ...], routes: Sequence[bytes | None]) -> list[SequenceRow]:
     return [
-        SequenceRow(name, array.array("i", one.tokens).tobytes(), array.array("f", one.logprobs).tobytes())
-        for name, one in zip(sequence_ids(promise, len(samples)), samples, strict=True)
+        SequenceRow(name, array.array("i", one.tokens).tobytes(), array.array("f", one.logprobs).tobytes(), went)
+        for name, one, went in zip(sequence_ids(promise, len(samples)), samples, routes, strict=True)
     ]

@@ -9,6 +9,7 @@ from anubhav.errors import BadInput
 from anubhav.rendering.renderer import Renderer
 from anubhav.rendering.stream import StopStrings, TextStream
 from anubhav.serving.voices import Voice, Voices
+from anubhav.types.arrays import Array
 from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
 
@@ -27,6 +28,8 @@ class Piece:
     prompt: PromptScores | None = None
     cached: int = 0
     """On a sample's first piece: prompt tokens that were computed for another request anyway."""
+    routes: Array | None = None
+    """As `Sampled` has them."""
 
 
 class _Ears:
@@ -50,7 +53,7 @@ class _Ears:
             text += rest if matched else rest + stops.flush()
         reason = "stop" if matched else event.stop_reason
         told = (event.tokens[:heard], event.logprobs[:heard], event.top[:heard])
-        return Piece(event.index, *told, text, reason, event.prompt, event.cached)
+        return Piece(event.index, *told, text, reason, event.prompt, event.cached, event.routes)
 
 
 def room_after(prompt: Sequence[int], model: Model) -> int:

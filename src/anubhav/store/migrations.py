@@ -119,7 +119,11 @@ CREATE INDEX runs_by_tenant ON runs (tenant, ended);
 CREATE INDEX checkpoints_by_tenant ON checkpoints (tenant);
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS)
+_ROUTES = """
+ALTER TABLE sequences ADD COLUMN routes BLOB;
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -32,6 +32,8 @@ class Addressed:
     work: Pass
     origins: tuple[tuple[Span, ...], ...] = ()
     """Where the targets of each datum came from; empty ones say nothing."""
+    sources: tuple[tuple[Span, ...], ...] = ()
+    """Where its tokens came from."""
 
 
 def read_forward_backward(body: bytes) -> Addressed:
@@ -49,8 +51,9 @@ def read_forward_backward(body: bytes) -> Addressed:
         config=_read_config(message),
         backward=not message.forward_only,
     )
-    origins = tuple(itertools.starmap(read_provenance, zip(message.data, data, strict=True)))
-    return Addressed(RunId(message.model_id), message.seq_id, work, origins)
+    found = tuple(itertools.starmap(read_provenance, zip(message.data, data, strict=True)))
+    sources, origins = tuple(tokens for tokens, _ in found), tuple(targets for _, targets in found)
+    return Addressed(RunId(message.model_id), message.seq_id, work, origins, sources)
 
 
 def _read_config(message: wire.ForwardBackwardRequest) -> Mapping[str, float | str]:

@@ -8,18 +8,18 @@ from anubhav.types.provenance import Span
 from anubhav.types.training import Datum
 
 
-def read_provenance(message: wire.Datum, datum: Datum) -> tuple[Span, ...]:
-    """Where the datum's targets came from; empty when it does not say.
+def read_provenance(message: wire.Datum, datum: Datum) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Where the datum's tokens and its targets came from; empty when it does not say.
 
     Raises BadInput for spans that do not follow one another over all of both annotated fields.
     """
     if not message.model_input_spans and not message.loss_fn_input_spans:
-        return ()
-    _read_tiling("model_input", message.model_input_spans, len(datum.tokens))
+        return (), ()
+    tokens = _read_tiling("model_input", message.model_input_spans, len(datum.tokens))
     targets = datum.inputs.get("target_tokens")
     if targets is None:
-        return ()
-    return _read_tiling("loss_fn_inputs", message.loss_fn_input_spans, targets.shape[0])
+        return tokens, ()
+    return tokens, _read_tiling("loss_fn_inputs", message.loss_fn_input_spans, targets.shape[0])
 
 
 def _read_tiling(field: str, spans: Sequence[wire.ProvenanceSpan], length: int) -> tuple[Span, ...]:

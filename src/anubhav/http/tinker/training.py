@@ -44,7 +44,7 @@ async def forward_backward(
         asked = proto.read_forward_backward(body)
     else:
         asked = legacy.read_pass(body, backward=not request.url.path.endswith("/forward"))
-    work = await complete(house, who.tenant, asked.work, asked.origins)
+    work = await complete(house, who.tenant, asked.work, asked.origins, asked.sources)
     return await _submit(house, who, asked.run, asked.seq, Compute(work))
 
 
