@@ -22,6 +22,8 @@ ABOUT = {
     "grouped": "Grouped reinforcement learning: every token of every sequence counted",
     "decode": "Decoding: prompt 64, 64 new tokens, end to end",
     "floor": "One operation on a nearly empty model (ratio below 1: ours is quicker)",
+    "chat": "A streamed chat beside training, against the same without (ratio below 1: quicker)",
+    "crowd": "Very many runs and adapters that are merely known, against none (ratio below 1: quicker)",
 }
 
 
@@ -85,6 +87,8 @@ BARS = (
         dtypes=_BF16),
     Bar("decoding, 1 stream, ≥ 70 % of the memory's speed", "decode", streams(1, adapters="no adapter"), 0.7, "share"),
     Bar("one operation ≤ 10 ms", "floor", ("forward_backward", "optim_step", "1 sample"), 10, "median", at_most=True),
+    Bar("a chat beside training: p95 between words ≤ 3 × idle", "chat", ("p95",), 3.0, at_most=True),
+    Bar("a step, with 1,000 runs and 10,000 adapters known: ≤ 1.05 ×", "crowd", ("step,",), 1.05, at_most=True),
     Bar("32 samples at once ≤ 250 ms", "floor", ("32 samples",), 250, "median", at_most=True),
 )  # fmt: skip
 

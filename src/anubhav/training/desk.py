@@ -80,6 +80,11 @@ class Desk:
         self._turnstiles: dict[RunId, Turnstile] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
+    @property
+    def awake(self) -> int:
+        """How many runs are in their trainers' memory, or on their way there."""
+        return sum(not turnstile.stopped for turnstile in self._turnstiles.values())
+
     async def recover(self) -> None:
         """Go on with every run that has work waiting; the others come back when they are asked for."""
         await self.checkpoints.sweep()
