@@ -34,7 +34,7 @@ class FrozenLinear:
         self.rows_OI = _narrowed(weight_OI) if self._packed else weight_OI
         """The plain weight; bfloat16 beside a wider `dtype` where that loses nothing."""
         self._forward = _reorder(weight_OI) if self._packed else weight_OI
-        narrow = self.rows_OI.dtype != self.dtype and self.inputs % _STRIDE == 0
+        narrow = self._packed and self.rows_OI.dtype == torch.bfloat16 and self.inputs % _STRIDE == 0
         self._few = native.library() if narrow and native.fits(self.rows_OI) else None
 
     def __call__(self, x_TI: Tensor) -> Tensor:

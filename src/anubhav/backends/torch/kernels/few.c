@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* Outputs whose weights are called for while others are multiplied: a row is too short for the processor to notice by
+   itself where the next one begins. */
+#define AHEAD 24
 #define LANES(...) __builtin_shufflevector(a, b, __VA_ARGS__)
 
 INLINE v16 halves(v16 a, v16 b) {
@@ -63,6 +66,8 @@ INLINE void tile(const float *x, int n, const void *w, int type, int64_t o, int 
     for (int64_t i = 0; i < inputs; i += 2 * W) {
         v16 weights[8][2];
         for (int k = 0; k < m; k++) weights_at(w, type, (o + k) * inputs + i, weights[k]);
+        for (int k = 0; k < m; k++)
+            __builtin_prefetch((const char *)w + ((o + k + AHEAD) * inputs + i) * (type == FLOAT32 ? 4 : 2), 0, 2);
         for (int p = 0; p < 2; p++) {
             v16 rows[4];
             for (int j = 0; j < n; j++) rows[j] = load(x + (row + j) * inputs + i + p * W);
