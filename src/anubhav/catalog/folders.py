@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +20,14 @@ ARCHITECTURES = (
     "Gemma3ForCausalLM",
     "DeepseekV3ForCausalLM",
 )
-"""The families of backends.torch."""
+"""The families of backends.torch; transformers, where it is installed, computes others."""
 _DOUBLE = "AnubhavFake"
 """The test double behind backends/fake: a table instead of a network, so it is not advertised."""
 MANIFEST = "anubhav.json"
 _MAX_HEADER = 8_000_000
+_DECODER = "ForCausalLM"
+_CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length")
+_STRETCHED = ("dynamic", "longrope", "su")
 
 
 def inspect(folder: Path, name: str, *, repair: str) -> Model:
@@ -40,23 +44,56 @@ def inspect(folder: Path, name: str, *, repair: str) -> Model:
         folder=folder,
         licence=str(manifest.get("licence", "not stated")),
         source=str(manifest.get("source", "folder")),
-        context_length=_count(config, "max_position_embeddings"),
+        context_length=context_of(config),
         vocab_size=_count(config, "vocab_size"),
     )
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Raises BadInput for a model that brings code of its own or has an architecture we do not implement."""
+    """Raises BadInput for a model that brings code of its own or has an architecture we do not implement.
+
+    Whether transformers computes another one as we need it is known when the engine opens it.
+    """
     if config.get("auto_map"):
         raise BadInput(
             "This model brings Python code of its own (auto_map), which Anubhav never runs",
             hint="Use a model of a standard architecture.",
         )
-    architecture = next(iter(config.get("architectures") or []), "none")
-    if architecture not in (*ARCHITECTURES, _DOUBLE):
+    architecture = _architecture(config)
+    if architecture in (*ARCHITECTURES, _DOUBLE):
+        return
+    ours = f"Use one of {', '.join(ARCHITECTURES)}"
+    if not architecture.endswith(_DECODER):
+        raise BadInput(f"The architecture {architecture} is not implemented", hint=f"{ours}.")
+    if find_spec("transformers") is None:
         raise BadInput(
-            f"The architecture {architecture} is not implemented", hint=f"Use one of {', '.join(ARCHITECTURES)}."
+            f"The architecture {architecture} is not implemented",
+            hint=f"{ours}; or let transformers compute it, more slowly: pip install 'anubhav[transformers]'.",
         )
+
+
+def context_of(config: Mapping[str, Any]) -> int:
+    """How many positions a model has.
+
+    Of those that turn every token otherwise once a text is longer than they were first trained on, it is that length:
+    beyond it what a short text gives would depend on the longest in its batch.
+    """
+    name = next((name for name in _CONTEXTS if config.get(name)), _CONTEXTS[0])
+    whole = _count(config, name)
+    rope = _object(config.get("rope_parameters") or config.get("rope_scaling"))
+    for options in (rope, *map(_object, rope.values())):  # for all layers, or by their kind
+        if options.get("rope_type", options.get("type")) in _STRETCHED:
+            first = options.get("original_max_position_embeddings") or config.get("original_max_position_embeddings")
+            whole = min(whole, first) if isinstance(first, int) and first > 0 else whole
+    return whole
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    return str(next(iter(config.get("architectures") or []), "none"))
 
 
 def write_manifest(folder: Path, source: str, licence: str) -> None:

@@ -2,7 +2,8 @@
 
 Modules that are fused in the base (q, k, v; gate, up) share one pair: their A stand above one another, their B on the
 diagonal of one matrix whose other blocks stay zero. The experts of a mixture have a pair each, of which all A are one
-tensor (X, R, I) and all B another (X, O, R). Axes: I inputs, O outputs, R rank (times the number fused), X experts.
+tensor (X, R, I) and all B another (X, O, R). Of a model that transformers computes each linear layer is a group of its
+own, under the name it has there. Axes: I inputs, O outputs, R rank (times the number fused), X experts.
 """
 
 import functools
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from anubhav.backends.torch.config import ModelConfig
+from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
 Site = tuple[int, str]
@@ -67,6 +69,10 @@ class Adapter:
 @functools.cache
 def modules(config: ModelConfig, group: str) -> tuple[str, ...]:
     """What stands in the group, by name: one behind the other, or one expert after the other."""
+    if group == "head":
+        return (config.head_name,)
+    if config.foreign:
+        return tuple(one.module for one in config.foreign.linears if one.group == group)
     if group not in EXPERTS or config.mixture is None:
         return GROUPS[group]
     return tuple(GROUPS[group][0].replace("*", str(number)) for number in range(config.mixture.experts))
@@ -83,6 +89,8 @@ def widths(config: ModelConfig, group: str) -> tuple[int, tuple[int, ...]]:
         "down": (config.intermediate, (hidden,)),
         "head": (hidden, (config.vocab,)),
     }
+    if config.foreign:
+        table |= {one.group: (one.inputs, (one.outputs,)) for one in config.foreign.linears}
     if latent := config.latent:
         kept = latent.rank + latent.turned
         queries = config.heads * (latent.plain + latent.turned)
@@ -99,6 +107,9 @@ def widths(config: ModelConfig, group: str) -> tuple[int, tuple[int, ...]]:
 
 def groups_of(config: ModelConfig, layer: int, spec: LoraSpec) -> tuple[str, ...]:
     """What the layer has of what `spec` trains."""
+    if config.foreign:
+        found = (one for one in config.foreign.linears if layer in one.layers)
+        return tuple(one.group for one in found if (spec.train_attn if one.attention else spec.train_mlp))
     groups: list[str] = []
     if spec.train_attn:
         inner = "qkv" if config.latent is None else "latents" if config.latent.query_rank else "query_latents"
@@ -111,6 +122,13 @@ def groups_of(config: ModelConfig, layer: int, spec: LoraSpec) -> tuple[str, ...
     return tuple(groups)
 
 
+def attends(config: ModelConfig, group: str) -> bool:
+    """Whether the group belongs to attention."""
+    if config.foreign:
+        return any(one.attention for one in config.foreign.linears if one.group == group)
+    return group in ATTENTION
+
+
 def sites(config: ModelConfig, spec: LoraSpec) -> Iterator[Site]:
     for layer in range(config.layers):
         for group in groups_of(config, layer, spec):
@@ -120,13 +138,21 @@ def sites(config: ModelConfig, spec: LoraSpec) -> Iterator[Site]:
 
 
 def fresh_adapter(config: ModelConfig, spec: LoraSpec, device: torch.device) -> Adapter:
-    """A ~ U(±1/√inputs) from the spec's seed, B = 0 (Tinker's and PEFT's initialisation)."""
+    """A ~ U(±1/√inputs) from the spec's seed, B = 0 (Tinker's and PEFT's initialisation).
+
+    Raises BadInput where the model has nothing of what the spec trains.
+    """
     generator = torch.Generator().manual_seed(spec.seed)
     pairs: dict[Site, Pair] = {}
     for site in sites(config, spec):
         inputs, outputs = widths(config, site[1])
         a_RI = fresh_a(spec.rank * len(outputs), inputs, generator)
         pairs[site] = fuse(site[1], spec.rank, a_RI, [torch.zeros(width, spec.rank) for width in outputs], device)
+    if not pairs:
+        raise BadInput(
+            "This model has no linear layers of the kinds that are to be trained",
+            hint="Set train_attn, train_mlp or train_unembed.",
+        )
     return Adapter(spec, pairs)
 
 
@@ -159,7 +185,7 @@ def split(
         yield from zip(modules(config, group), a_RI, b_OR, strict=True)
         return
     row = 0
-    for number, (module, width) in enumerate(zip(GROUPS[group], widths(config, group)[1], strict=True)):
+    for number, (module, width) in enumerate(zip(modules(config, group), widths(config, group)[1], strict=True)):
         ranks = slice(number * spec.rank, (number + 1) * spec.rank)
         yield module, a_RI[ranks], b_OR[row : row + width, ranks]
         row += width

@@ -3,20 +3,19 @@
 Axes: T tokens, E hidden, H query heads, G key-value heads, X of both, D head dimension.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.decoder import Attend
 from anubhav.backends.torch.frozen import FrozenLinear
 from anubhav.backends.torch.layers import rms_norm, rotate
 from anubhav.backends.torch.lora import Segment, linear
 from anubhav.backends.torch.weights import Weights
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q_THD, k_TGD, v_TGD) → o_THD."""
 Angles = tuple[Tensor, Tensor]
 """The cosine and the sine of each token's positions."""
 

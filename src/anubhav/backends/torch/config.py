@@ -47,6 +47,33 @@ class LatentShape:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignLinear:
+    """A linear layer of a model that transformers computes, which LoRA may adapt: a group of its own."""
+
+    group: str
+    module: str
+    """Its name below the layer's."""
+    inputs: int
+    outputs: int
+    attention: bool
+    """It belongs to attention, else to the MLP."""
+    layers: tuple[int, ...]
+    """Those that have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignShape:
+    """What transformers calls the parts of a model that it computes."""
+
+    layers_at: str
+    """What stands before the number of a layer."""
+    attends: tuple[str, ...]
+    """Per layer the module that attends; empty where none does."""
+    head: str
+    linears: tuple[ForeignLinear, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     architecture: str
     layers: int
@@ -81,6 +108,8 @@ class ModelConfig:
     embedding_scale: float = 1.0
     latent: LatentShape | None = None
     mixture: MixtureShape | None = None
+    foreign: ForeignShape | None = None
+    """Of a model that transformers computes. What only our own layers read (rotary, norms, widths) is then empty."""
 
     @property
     def q_width(self) -> int:
@@ -89,6 +118,20 @@ class ModelConfig:
     @property
     def kv_width(self) -> int:
         return self.kv_heads * self.head_dim
+
+    @property
+    def head_name(self) -> str:
+        """The module of the unembedding."""
+        return self.foreign.head if self.foreign else "lm_head"
+
+    @property
+    def layers_name(self) -> str:
+        """What stands before the number of a layer."""
+        return self.foreign.layers_at if self.foreign else "model.layers"
+
+    def module_name(self, layer: int, module: str) -> str:
+        """The whole name of a module; the one behind the last layer is the unembedding."""
+        return self.head_name if layer == self.layers else f"{self.layers_name}.{layer}.{module}"
 
     def mixed(self, layer: int) -> bool:
         """Whether this layer is a mixture of experts."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.head import Spots, compare_and_pull, gradient_of
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import reverse_kl
-from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.optimizer import Gradient
 from anubhav.backends.torch.packing import Pack, pack
 from anubhav.backends.torch.pausing import Pause
@@ -24,7 +24,7 @@ from anubhav.types.distilling import Continuation, Distillation, Distilled, summ
 
 
 def distil(
-    model: Model,
+    model: Decoder,
     adapters: tuple[Adapter, Adapter | None],
     work: Distillation,
     budget: int,
@@ -56,7 +56,7 @@ def distil(
 
 
 def _reference(
-    model: Model, adapter: Adapter | None, data: Sequence[Continuation], budget: int, pause: Pause | None
+    model: Decoder, adapter: Adapter | None, data: Sequence[Continuation], budget: int, pause: Pause | None
 ) -> Generator[None, None, Tensor]:
     """The reference's hidden states at each target of the data, in their order."""
     found: list[Tensor] = [torch.empty(0)] * len(data)
@@ -70,7 +70,7 @@ def _reference(
 
 
 def _learn(
-    model: Model,
+    model: Decoder,
     adapters: tuple[Adapter, Adapter | None],
     one: Pack,
     pairs: tuple[Tensor, Tensor, Tensor],
@@ -90,5 +90,5 @@ def _learn(
     return loss_P, gradient_of(hidden_TE, pull, adapters[0])
 
 
-def _ends(rows: Sequence[int], datum: Continuation, model: Model) -> Tensor:
+def _ends(rows: Sequence[int], datum: Continuation, model: Decoder) -> Tensor:
     return torch.tensor(rows[-len(datum.targets) :], device=model.device)

@@ -20,7 +20,7 @@ import torch
 
 from anubhav.backends.torch.blending import blend
 from anubhav.backends.torch.failures import told
-from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.opening import open_model
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
 from anubhav.backends.torch.precision import chosen
 from anubhav.backends.torch.sampling import Sampling
@@ -43,7 +43,7 @@ class TorchEngine:
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str | None = None) -> None:
         kind = torch.device(device)
-        self.model = Model(folder, device=kind, dtype=chosen(dtype, kind))
+        self.model = open_model(folder, device=kind, dtype=chosen(dtype, kind))
         self.training = Training(self.model, pause=self._breathe)
         self.sampling = Sampling(self.model)
         self._turns = Turns(owed=10.0, level=0.0)

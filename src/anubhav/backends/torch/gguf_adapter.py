@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anubhav.backends.torch.adapters import split
 from anubhav.backends.torch.config import ModelConfig
-from anubhav.backends.torch.families import read_config
+from anubhav.backends.torch.opening import read_shape
 from anubhav.backends.torch.peft_files import read_adapter
 from anubhav.catalog.gguf_writing import Matrix, write
 from anubhav.errors import BadInput
@@ -42,7 +42,7 @@ def write_gguf_adapter(adapter: Path, base: Path, file: Path) -> None:
     Raises BadInput for an adapter of a tied unembedding, which GGUF models do not have as a matrix of its own, and for
     families whose names in such files are not known here.
     """
-    config = read_config(base)
+    config = read_shape(base)
     if config.architecture not in _FAMILIES:
         raise BadInput(
             f"Adapters of {config.architecture} are not written as GGUF", hint="Export it in PEFT's form, or merged."

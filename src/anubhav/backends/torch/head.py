@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anubhav.backends.torch import fused
 from anubhav.backends.torch.adapters import Adapter, Pair
-from anubhav.backends.torch.model import Model
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.pausing import Pause
 
 _CHUNK = 256
@@ -44,7 +44,7 @@ class Spots:
 
 @torch.no_grad()
 def score(
-    model: Model,
+    model: Decoder,
     adapter: Adapter | None,
     hidden_TE: Tensor,
     rows_P: Tensor,
@@ -64,7 +64,7 @@ def score(
 
 @torch.no_grad()
 def score_and_pull(
-    model: Model,
+    model: Decoder,
     adapter: Adapter,
     hidden_TE: Tensor,
     rows_P: Tensor,
@@ -104,7 +104,7 @@ Compare = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def compare_and_pull(
-    model: Model,
+    model: Decoder,
     adapters: tuple[Adapter, Adapter | None],
     ours: Spots,
     theirs: Spots,
@@ -145,7 +145,7 @@ def _no_pull(hidden_TE: Tensor, pair: Pair | None) -> Pull:
 
 
 def _pull_back(
-    model: Model,
+    model: Decoder,
     head: tuple[Pair | None, float],
     pull: Pull,
     dlogits_CV: Tensor,
@@ -164,7 +164,7 @@ def _pull_back(
     return dhidden_CE
 
 
-def _lora(model: Model, adapter: Adapter | None) -> tuple[Pair | None, float]:
+def _lora(model: Decoder, adapter: Adapter | None) -> tuple[Pair | None, float]:
     pair = adapter.pairs.get((model.config.layers, "head")) if adapter else None
     return pair, adapter.scale if adapter else 1.0
 
@@ -180,7 +180,7 @@ def _chunks(rows_P: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         yield rows_C, pairs, place_P[pairs] - start * _CHUNK
 
 
-def _logits(model: Model, pair: Pair | None, scale: float, hidden_CE: Tensor) -> tuple[Tensor, Tensor | None]:
+def _logits(model: Decoder, pair: Pair | None, scale: float, hidden_CE: Tensor) -> tuple[Tensor, Tensor | None]:
     """The logits in the compute type, and what the LoRA's inner layer made of the hidden states."""
     logits_CV = model.head(hidden_CE)
     if pair is None:

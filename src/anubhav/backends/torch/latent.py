@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.attention import Angles, Attend
+from anubhav.backends.torch.attention import Angles
 from anubhav.backends.torch.config import LatentShape, ModelConfig
+from anubhav.backends.torch.decoder import Attend
 from anubhav.backends.torch.frozen import FrozenLinear
 from anubhav.backends.torch.layers import rms_norm, rotate
 from anubhav.backends.torch.lora import Segment, linear

@@ -1,7 +1,7 @@
 """An adapter merged into its base: a whole model folder in Hugging Face's layout, which needs no LoRA to be served.
 
 The sum W + (alpha / rank) B A is computed in fp32 and rounded once, to the base's own dtype. File by file, so that no
-more than one of the base's files is in memory.
+more than one of the base's files is in memory; a model that transformers computes is in memory as a whole.
 """
 
 import json
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter, split
 from anubhav.backends.torch.config import ModelConfig
-from anubhav.backends.torch.families import read_config
+from anubhav.backends.torch.opening import read_shape
 from anubhav.backends.torch.peft_files import read_adapter
 from anubhav.backends.torch.tensor_file import write_tensors
 from anubhav.errors import MissingPart
@@ -32,14 +32,28 @@ Factors = tuple[Tensor, Tensor]
 
 def write_merged(adapter: Path, base: Path, to: Path) -> None:
     """Fill the folder `to`. A tied unembedding that was trained is untied: it becomes a matrix of its own."""
-    config = read_config(base)
+    config = read_shape(base)
     found, _ = read_adapter(config, adapter, torch.device("cpu"))
     untied = config.tied and found.spec.train_unembed
-    factors = _factors(config, found)
+    if config.foreign:
+        # Imported here: transformers takes seconds, and only other families need it.
+        from anubhav.backends.torch.foreign_merging import save_merged
+
+        save_merged(base, to, _factors(config, found), found.scale, untied=untied)
+    else:
+        _write_own(base, to, _factors(config, found), found.scale, untied=untied)
+    for pattern in _KEPT:
+        for kept in base.glob(pattern):
+            if kept.is_file() and kept.name not in _OWN:
+                shutil.copyfile(kept, to / kept.name)
+
+
+def _write_own(base: Path, to: Path, factors: Mapping[str, Factors], scale: float, *, untied: bool) -> None:
+    """The weights and the config, in the base's own shards."""
     where: dict[str, str] = {}
     size = 0
     for file in sorted(base.glob("*.safetensors")):
-        tensors = _merge(file, factors, found.scale, untied=untied)
+        tensors = _merge(file, factors, scale, untied=untied)
         write_tensors(to / file.name, tensors, {"format": "pt"})
         where |= dict.fromkeys(tensors, file.name)
         size += sum(tensor.nbytes for tensor in tensors.values())
@@ -50,16 +64,12 @@ def write_merged(adapter: Path, base: Path, to: Path) -> None:
         (to / _INDEX).write_text(json.dumps(index, indent=2))
     raw: dict[str, Any] = json.loads((base / "config.json").read_text())
     (to / "config.json").write_text(json.dumps(raw | ({"tie_word_embeddings": False} if untied else {}), indent=2))
-    for pattern in _KEPT:
-        for kept in base.glob(pattern):
-            if kept.is_file() and kept.name not in _OWN:
-                shutil.copyfile(kept, to / kept.name)
 
 
 def _factors(config: ModelConfig, adapter: Adapter) -> dict[str, Factors]:
     """By the name of the weight they add to."""
     return {
-        _HEAD if group == "head" else f"model.layers.{layer}.{module}.weight": (a, b)
+        f"{config.module_name(layer, module)}.weight": (a, b)
         for (layer, group), pair in adapter.pairs.items()
         for module, a, b in split(config, adapter.spec, group, pair.a_RI.detach(), pair.b_OR.detach())
     }

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.attention import Angles, Attend, Attention, read_attention
+from anubhav.backends.torch.attention import Angles, Attention, read_attention
 from anubhav.backends.torch.config import ModelConfig
+from anubhav.backends.torch.decoder import Attend
 from anubhav.backends.torch.dense import Dense, read_dense
 from anubhav.backends.torch.families import read_config
 from anubhav.backends.torch.frozen import FrozenLinear

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from anubhav.backends.torch.branches import Branch, Trie
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.lora import Segment
-from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.pausing import Pause
 from anubhav.backends.torch.routing import Routing
 
@@ -29,7 +29,7 @@ class Pack:
 
     def hidden(
         self,
-        model: Model,
+        model: Decoder,
         segments: Sequence[Segment],
         pause: Pause | None = None,
         routing: Routing | None = None,

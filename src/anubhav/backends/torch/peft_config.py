@@ -7,12 +7,12 @@ by name, and so is one that nobody here has heard of.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from anubhav.backends.torch.adapters import GROUPS, sites
+from anubhav.backends.torch.adapters import modules, sites
 from anubhav.backends.torch.config import ModelConfig
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
@@ -64,9 +64,15 @@ def write_config(model: ModelConfig, spec: LoraSpec, folder: Path) -> None:
         "lora_alpha": spec.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": list(dict.fromkeys(name.split(".")[-1] for group in groups for name in GROUPS[group])),
+        "target_modules": list(dict.fromkeys(name for group in groups for name in _targets(model, group))),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2))
+
+
+def _targets(model: ModelConfig, group: str) -> Iterator[str]:
+    """PEFT compares ends of names, and other families call several things by the same last word."""
+    for name in modules(model, group):
+        yield name if model.foreign else name.split(".")[-1]
 
 
 def read_scaling(folder: Path) -> Scaling:

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from anubhav.backends.torch.adapters import (
-    ATTENTION,
     EXPERTS,
     Adapter,
     Pair,
     Site,
+    attends,
     fresh_a,
     fuse,
     groups_of,
@@ -37,12 +37,11 @@ from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
 WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
-_NAME = re.compile(
-    r"base_model\.model\."
-    r"(?:model\.layers\.(\d{1,4})\.((?:self_attn|mlp(?:\.experts(?:\.\d{1,4})?|\.shared_experts)?)\.\w+)"
-    r"|(lm_head|model\.unembed_tokens))\.lora_([AB])\.weight"
-)
-"""PEFT's names of the factors; model.unembed_tokens is what Tinker's own exports call the unembedding."""
+_NAME = re.compile(r"base_model\.model\.([\w.]{1,200})\.lora_([AB])\.weight")
+"""PEFT's names of the factors."""
+_IN_LAYER = re.compile(r"\.(\d{1,4})\.([\w.]+)")
+_TINKER_HEAD = "model.unembed_tokens"
+"""What Tinker's own exports call the unembedding."""
 _STACKS = {"mlp.experts.w1": "experts_gate", "mlp.experts.w2": "experts_down", "mlp.experts.w3": "experts_up"}
 """Tinker's names of what all experts of a layer have, in three dimensions; what they share is there once."""
 _ROOT = "base_model.model."
@@ -75,8 +74,8 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     groups = {"head" if layer == config.layers else _groups(config, layer)[module] for layer, module in factors}
     spec = LoraSpec(
         rank=max(len(found.a_RI) for found in factors.values()),
-        train_attn=bool(groups & ATTENTION),
-        train_mlp=bool(groups - ATTENTION - {"head"}),
+        train_attn=any(attends(config, group) for group in groups),
+        train_mlp=any(group != "head" and not attends(config, group) for group in groups),
         train_unembed="head" in groups,
     )
     adapter = Adapter(spec, dict(_join(config, spec, factors, scaling, device)))
@@ -126,16 +125,20 @@ def _read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], _F
 def _place(config: ModelConfig, name: str) -> tuple[int, str, str]:
     """Layer, module, and A or B."""
     found = _NAME.fullmatch(name)
-    layer, module, head, half = found.groups() if found else ("", "", None, "")
-    if head:
-        return config.layers, "lm_head", half
+    whole, half = found.groups() if found else ("", "")
+    if whole in (config.head_name, _TINKER_HEAD):
+        return config.layers, config.head_name, half
+    root = config.layers_name
+    inner = _IN_LAYER.fullmatch(whole.removeprefix(root)) if whole.startswith(root) else None
+    layer, module = inner.groups() if inner else ("", "")
     known = _groups(config, int(layer)) if layer and int(layer) < config.layers else {}
     stacked = module in _STACKS and _STACKS[module] in known.values()
     if module not in known and not stacked:
         kinds = dict.fromkeys(re.sub(r"\d+", "*", module) for module in _groups(config, config.layers - 1))
+        known_ones = ", ".join([*kinds, config.head_name])
         raise BadInput(
             f"The adapter holds {name[:200]}, which is no LoRA factor of a linear layer of this model",
-            hint=f"Train the linear layers alone ({', '.join(kinds)}, lm_head); PEFT's save_pretrained leaves whole "
+            hint=f"Train the linear layers alone ({known_ones}); PEFT's save_pretrained leaves whole "
             "embeddings out with save_embedding_layers=False.",
         )
     return int(layer), module, half
@@ -196,8 +199,7 @@ def _join(
 
 
 def _prefix(config: ModelConfig, site: Site, module: str) -> str:
-    inner = module if site[0] == config.layers else f"model.layers.{site[0]}.{module}"
-    return f"{_ROOT}{inner}"
+    return f"{_ROOT}{config.module_name(site[0], module)}"
 
 
 def named_tensors(config: ModelConfig, adapter: Adapter, tensors: list[Tensor]) -> Iterator[tuple[str, Tensor]]:

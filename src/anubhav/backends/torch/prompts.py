@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from anubhav.backends.torch.adapters import Adapter
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.draw import top, uniform
 from anubhav.backends.torch.head import score
 from anubhav.backends.torch.lora import Segment
-from anubhav.backends.torch.model import Model
 from anubhav.types.sampling import PromptScores, SampleRequest, TopLogprobs
 
 _CHUNK = 64
@@ -22,7 +22,7 @@ _DRAWS = 1 << 40
 
 
 def score_prompt(
-    model: Model, adapter: Adapter | None, hidden_TE: Tensor, request: SampleRequest, seed: int
+    model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, request: SampleRequest, seed: int
 ) -> PromptScores:
     prompt = request.prompt
     last = len(prompt) - 1
@@ -42,20 +42,22 @@ def score_prompt(
     )
 
 
-def _score_pairs(model: Model, adapter: Adapter | None, hidden_TE: Tensor, pairs: list[tuple[int, int]]) -> list[float]:
+def _score_pairs(
+    model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, pairs: list[tuple[int, int]]
+) -> list[float]:
     if not pairs:
         return []
     pairs_P2 = torch.tensor(pairs, device=model.device)
     return score(model, adapter, hidden_TE, pairs_P2[:, 0].contiguous(), pairs_P2[:, 1].contiguous()).tolist()
 
 
-def _likeliest(model: Model, adapter: Adapter | None, hidden_TE: Tensor, rows: range, k: int) -> list[TopLogprobs]:
+def _likeliest(model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, rows: range, k: int) -> list[TopLogprobs]:
     parts = hidden_TE[rows.start : rows.stop].split(_CHUNK)
     return [top(row, k) for part in parts for row in torch.log_softmax(_logits(model, adapter, part), -1)]
 
 
 def _draw(
-    model: Model, adapter: Adapter | None, hidden_RE: Tensor, request: SampleRequest, seed: int
+    model: Decoder, adapter: Adapter | None, hidden_RE: Tensor, request: SampleRequest, seed: int
 ) -> tuple[TopLogprobs, ...]:
     """With replacement, from the whole distribution; greedy at temperature 0."""
     drawn: list[TopLogprobs] = []
@@ -77,5 +79,5 @@ def _draw(
     return tuple(drawn)
 
 
-def _logits(model: Model, adapter: Adapter | None, hidden_CE: Tensor) -> Tensor:
+def _logits(model: Decoder, adapter: Adapter | None, hidden_CE: Tensor) -> Tensor:
     return model.logits(hidden_CE, [Segment(adapter)] if adapter else []).float()

@@ -16,10 +16,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.draw import likeliest, speak
 from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.kv import KvCache
-from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.pages import PAGE, Pages, pages_for
 from anubhav.backends.torch.prompts import score_prompt
 from anubhav.backends.torch.routing import Routing
@@ -51,7 +51,7 @@ Item = Voice | Reading
 
 
 class Sampling:
-    def __init__(self, model: Model, *, cache_bytes: int | None = None) -> None:
+    def __init__(self, model: Decoder, *, cache_bytes: int | None = None) -> None:
         """`cache_bytes`: of keys and values; by default what suits the machine."""
         self._model = model
         self._turns = Turns(owed=_OWED, level=_LEVEL)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anubhav.backends.torch import adamw, dimuon
 from anubhav.backends.torch.adapters import Adapter, fresh_adapter
+from anubhav.backends.torch.decoder import Decoder
 from anubhav.backends.torch.distilling import distil
 from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.graphs import CustomLoss
@@ -19,7 +20,6 @@ from anubhav.backends.torch.head import gradient_of, score, score_and_pull
 from anubhav.backends.torch.lora import Segment
 from anubhav.backends.torch.losses import COMPUTE
 from anubhav.backends.torch.mismatch import Mismatch
-from anubhav.backends.torch.model import Model
 from anubhav.backends.torch.optimizer import Gradient, Moments, norm
 from anubhav.backends.torch.packing import Pack, pack
 from anubhav.backends.torch.pausing import Pause
@@ -59,7 +59,7 @@ class _Scored:
 
 
 class Training:
-    def __init__(self, model: Model, *, budget: int = 512, pause: Pause | None = None) -> None:
+    def __init__(self, model: Decoder, *, budget: int = 512, pause: Pause | None = None) -> None:
         """`budget`: tokens per micro-batch. Fixed, not adaptive: replay must add the same numbers in the same order.
 
         `pause` is called within micro-batches, between layers: the trainer must not be used from within it.
