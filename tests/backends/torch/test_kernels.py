@@ -127,6 +127,6 @@ def test_few_rows(rows: int) -> None:
     torch.manual_seed(0)
     weight_OI, bias_O = torch.randn(53, 96).bfloat16().float(), torch.randn(53)
     layer, x_TI = FrozenLinear(weight_OI, bias_O), torch.randn(rows, 96)
-    assert layer._few is not None
+    assert layer.read_once is not None
     with torch.no_grad():
         torch.testing.assert_close(layer(x_TI), x_TI @ weight_OI.t() + bias_O, atol=1e-4, rtol=1e-5)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from anubhav.backends.torch import native
 
 _BATCH_HINT: Final = 512
-_FEW: Final = 4
+FEW: Final = 4
 """Rows that wait for memory rather than for arithmetic: reading half as many bytes is twice as fast."""
 _STRIDE: Final = 32
 """The native kernel takes inputs in multiples of this."""
@@ -35,18 +35,20 @@ class FrozenLinear:
         """The plain weight; bfloat16 beside a wider `dtype` where that loses nothing."""
         self._forward = _reorder(weight_OI) if self._packed else weight_OI
         narrow = self._packed and self.rows_OI.dtype == torch.bfloat16 and self.inputs % _STRIDE == 0
-        self._few = native.library() if narrow and native.fits(self.rows_OI) else None
+        self.read_once = native.library() if narrow and native.fits(self.rows_OI) else None
+        """The kernel for few rows, where there is one for this layer."""
+        self.bias_float_O = bias_O.float() if self.read_once and bias_O is not None else None
 
     def __call__(self, x_TI: Tensor) -> Tensor:
-        if self._few and len(x_TI) <= _FEW and x_TI.dtype == self.dtype and not torch.is_grad_enabled():
-            return self._read_once(self._few, x_TI.contiguous())
+        if self.read_once and len(x_TI) <= FEW and x_TI.dtype == self.dtype and not torch.is_grad_enabled():
+            return self._read_few(self.read_once, x_TI.contiguous())
         if self._packed:
             return torch.ops.mkldnn._linear_pointwise(x_TI.contiguous(), self._forward, self._bias_O, "none", [], "")
         return functional.linear(x_TI, self._forward, self._bias_O)
 
-    def _read_once(self, library: ctypes.CDLL, x_TI: Tensor) -> Tensor:
+    def _read_few(self, library: ctypes.CDLL, x_TI: Tensor) -> Tensor:
         y_TO = torch.empty(len(x_TI), self.outputs, dtype=x_TI.dtype)
-        addresses = (native.at(t) for t in (x_TI, self.rows_OI, self._bias_O, y_TO))
+        addresses = (native.at(t) for t in (x_TI, self.rows_OI, self.bias_float_O, y_TO))
         kinds = native.FLOATS[self.rows_OI.dtype], native.FLOATS[x_TI.dtype]
         if library.few(*addresses, len(x_TI), self.inputs, self.outputs, *kinds, native.threads()):
             raise MemoryError("No memory for a layer's inputs")

@@ -54,10 +54,21 @@ class KvCache:
         whole = config.head_dim % _LANES == 0 and config.v_dim % _LANES == 0
         self._native = native.library() if whole and native.fits(self._k_LPGDS) else None
         layers = zip(self._k_LPGDS, self._v_LPGSD, strict=True)
-        self._addresses = [(k.data_ptr(), v.data_ptr()) for k, v in layers]
+        self.addresses = [(k.data_ptr(), v.data_ptr()) for k, v in layers]
+        """Of each layer's keys and values."""
         self._table_BN = self._lengths_B = torch.empty(0, dtype=torch.int32)
         self._single_B: Tensor | slice | None = None
         self._long: list[_Long] = []
+
+    @property
+    def natively(self) -> bool:
+        """Whether parts of one token are attended to by the kernel."""
+        return self._native is not None
+
+    @property
+    def singles(self) -> tuple[Tensor, Tensor]:
+        """The page table and the lengths of the parts of one token."""
+        return self._table_BN, self._lengths_B
 
     def copy(self, source: int, target: int) -> None:
         """The content of one page to another, in all layers."""
@@ -161,7 +172,7 @@ class KvCache:
         (rows, heads, width), groups, wide = q_BHD.shape, k_BGD.shape[1], v_BGD.shape[2]
         q_BHD, k_BGD, v_BGD = map(_whole_rows, (q_BHD, k_BGD, v_BGD))
         o_BHD = torch.empty(rows, heads, wide, dtype=q_BHD.dtype)
-        k_pages, v_pages = self._addresses[layer]
+        k_pages, v_pages = self.addresses[layer]
         failed = library.paged_attend(
             *(q_BHD.data_ptr(), k_BGD.data_ptr(), v_BGD.data_ptr(), k_pages, v_pages, o_BHD.data_ptr()),
             *(self._table_BN.data_ptr(), self._lengths_B.data_ptr(), self._table_BN.shape[1]),

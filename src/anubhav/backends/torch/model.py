@@ -65,7 +65,7 @@ class Model:
         config = self.config
         angles: dict[Rotary, Angles] = {}
         # What is added up over the layers is float32 whatever they compute in.
-        x_TE = self._embed(tokens_T)
+        x_TE = self.embed(tokens_T)
         for number, layer in enumerate(self.layers):
             x_TE = take_break(x_TE, pause)
             rotary = config.rotary_of(number)
@@ -78,7 +78,8 @@ class Model:
             x_TE = x_TE + self._out(layer.mlp(h_TE, segments, routing), layer.mlp_out_norm_E)
         return rms_norm(x_TE, self.norm_E, config.norm_eps)
 
-    def _embed(self, tokens_T: Tensor) -> Tensor:
+    def embed(self, tokens_T: Tensor) -> Tensor:
+        """(T, E), in float32."""
         x_TE = self.embedding_VE[tokens_T].float()
         if self.config.embedding_scale == 1.0:
             return x_TE

@@ -31,6 +31,7 @@ _SIGNATURES: Final = {
     "draw": "ppppppqqii",
     "adapt": "ppppqpppqpqii",
     "few": "ppppqqqiii",
+    "decode_stack": "pp",
     "norm": "pqppqpqqfq",
     "norm_back": "pqppqppqqq",
     "swiglu": "ppqqqq",

@@ -24,6 +24,7 @@ from anubhav.backends.torch.pages import PAGE, Pages, pages_for
 from anubhav.backends.torch.prompts import score_prompt
 from anubhav.backends.torch.routing import Routing
 from anubhav.backends.torch.speakers import Speaker, Speakers
+from anubhav.backends.torch.stack import find_stack
 from anubhav.backends.torch.turns import Turns
 from anubhav.backends.torch.voices import Reading, Strand, Voice, begin_reading, note_routes
 from anubhav.errors import AnubhavError
@@ -62,6 +63,7 @@ class Sampling:
         some = min((cache_bytes or _affordable()) // page_bytes, _MOST_PAGES)
         self._pages = Pages(some if cache_bytes else max(some, min(enough, _CACHE_BYTES // page_bytes)))
         self._cache = KvCache(config, model.device, model.dtype, self._pages.count)
+        self._stack = find_stack(model, self._cache)
         self._waiting: dict[tuple[int, str], deque[Voice]] = {}
         """By class and tenant; none is empty."""
         self._reading: list[Reading] = []
@@ -267,7 +269,10 @@ class Sampling:
         self._cache.begin(parts)
         places, routing = torch.tensor(positions, device=device), Routing()
         tokens_T = torch.tensor(tokens, device=device)
-        hidden_TE = self._model.hidden(tokens_T, places, crew, self._cache.attend, None, routing)
+        if self._stack and len(tokens) == len(parts) and self._stack.takes(len(tokens), crew):
+            hidden_TE = self._stack.hidden(tokens_T, places, crew)
+        else:
+            hidden_TE = self._model.hidden(tokens_T, places, crew, self._cache.attend, None, routing)
         note_routes(items, routing)
         self._conclude(items, hidden_TE)
 

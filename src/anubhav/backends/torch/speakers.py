@@ -7,7 +7,8 @@ Axes: I inputs, R rank, O outputs, T rows.
 
 import ctypes
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -46,6 +47,29 @@ class Speaker:
         return [one.data_ptr() for one in kept]
 
 
+@dataclass(frozen=True, slots=True)
+class _Adapters:
+    """Those that the kernel adds: each one's rows stand side by side, and `ends` says where they end."""
+
+    rows: Tensor
+    ends: Tensor
+    ranks: Tensor
+    scales: Tensor
+
+    @property
+    def segments(self) -> int:
+        return len(self.ends)
+
+
+def _tabled(adapters: Sequence[Adapter], rows: Collection[Sequence[int]]) -> _Adapters:
+    return _Adapters(
+        torch.tensor([row for some in rows for row in some], dtype=torch.int32),
+        torch.tensor(list(itertools.accumulate(map(len, rows))), dtype=torch.int32),
+        torch.tensor([adapter.spec.rank for adapter in adapters], dtype=torch.int32),
+        torch.tensor([adapter.scale for adapter in adapters]),
+    )
+
+
 class Speakers(Segments):
     """Who speaks in which rows: plain segments for whoever asks, and a faster way for layers of the usual kind."""
 
@@ -67,34 +91,40 @@ class Speakers(Segments):
         few = {serial: some for serial, some in places.items() if len(some) <= _FEW and self._library}
         self._few = [speakers[serial] for serial in few]
         self._many = [segment for serial, segment in segments.items() if serial not in few]
-        self._rows = torch.tensor([row for some in few.values() for row in some], dtype=torch.int32)
-        self._ends = torch.tensor(list(itertools.accumulate(map(len, few.values()))), dtype=torch.int32)
-        adapters = [speaker.adapter for speaker in self._few]
-        self._ranks = torch.tensor([adapter.spec.rank for adapter in adapters], dtype=torch.int32)
-        self._scales = torch.tensor([adapter.scale for adapter in adapters])
+        self.adapters = _tabled([speaker.adapter for speaker in self._few], few.values()) if few else None
         self._tables: dict[Site, tuple[Tensor, Tensor] | None] = {}
 
     def add(self, site: Site, x_TI: Tensor, y_TO: Tensor) -> None:
         """Add to y what the adapters make of x, in place."""
-        if site not in self._tables:
-            self._tables[site] = self._table(site)
-        table = self._tables[site]
+        table = self.table(site)
         if self._library and table and native.fits(x_TI, y_TO) and x_TI.dtype == y_TO.dtype:
             self._run(self._library, table, x_TI, y_TO)
             add(self._many, site, x_TI, y_TO)
         else:
             add(self, site, x_TI, y_TO)
 
+    @property
+    def natively(self) -> bool:
+        """Whether the kernel adds all of them."""
+        return self._library is not None and not self._many
+
+    def table(self, site: Site) -> tuple[Tensor, Tensor] | None:
+        """The addresses, (adapters, 1 + modules), and where each module's outputs begin. None: not for the kernel."""
+        if site not in self._tables:
+            self._tables[site] = self._table(site)
+        return self._tables[site]
+
     def _run(self, library: ctypes.CDLL, table: tuple[Tensor, Tensor], x_TI: Tensor, y_TO: Tensor) -> None:
         places, offsets = table
-        batch = (native.at(x_TI), native.at(y_TO), native.at(self._rows), native.at(self._ends), len(self._few))
-        adapters = (native.at(self._ranks), native.at(self._scales), native.at(places))
+        assert self.adapters is not None
+        told = self.adapters
+        batch = (native.at(x_TI), native.at(y_TO), native.at(told.rows), native.at(told.ends), told.segments)
+        adapters = (native.at(told.ranks), native.at(told.scales), native.at(places))
         layer = (len(offsets) - 1, native.at(offsets), x_TI.shape[1])
         if library.adapt(*batch, *adapters, *layer, native.FLOATS[x_TI.dtype], native.threads()):
             raise MemoryError("No memory for the adapters of a batch")
 
     def _table(self, site: Site) -> tuple[Tensor, Tensor] | None:
-        """The addresses, (adapters, 1 + modules), and where each module's outputs begin. None: not for the kernel."""
         outputs = widths(self._config, site[1])[1]
         if not self._few or any(width % _LANES for width in outputs):
             return None
