@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report import BARS, Bar, judged, main, page, read
 
+from benchmarks.engine.report import BARS, Bar, judged, main, page, read
 from benchmarks.stand.environments import PINS
 from benchmarks.stand.figures import Figure, Record, to_line
 
@@ -53,7 +53,7 @@ def test_what_could_not_be_run_is_named_with_the_reason() -> None:
 
 
 def test_every_bar_names_a_benchmark_that_is_there() -> None:
-    scripts = {path.stem for path in PINS.parent.glob("*.py")}
+    scripts = {path.stem for path in (PINS.parent / "engine").glob("*.py")}
     assert {each.benchmark for each in BARS} <= scripts
 
 
