@@ -22,21 +22,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
+from anubhav.episodes.lineage import Lineage
+from anubhav.episodes.people import People
+from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
+from anubhav.flows.people import Sweeper
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
 from anubhav.http.errors import answer
-from anubhav.ports import Sampler, Trainer
+from anubhav.ports import Reader, Sampler, Trainer
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
+from anubhav.rewards.critic import Critic
+from anubhav.rewards.hearsay import Hearsay
+from anubhav.rewards.lookout import Lookout
+from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
@@ -51,12 +59,14 @@ _DRAIN_SECONDS = 25
 
 
 class Engine(Protocol):
-    """What fills both ports for one base model."""
+    """What fills the ports for one base model."""
 
     @property
     def trainer(self) -> Trainer: ...
     @property
     def sampler(self) -> Sampler: ...
+    @property
+    def reader(self) -> Reader: ...
     def close(self) -> None: ...
 
 
@@ -120,8 +130,12 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.desk.stop)
         stack.push_async_callback(house.sampling.stop)
         stack.push_async_callback(house.laps.stop)
+        stack.push_async_callback(house.critic.stop)
         await house.laps.recover()
         await house.desk.recover()
+        sweeper = Sweeper(house)
+        stack.push_async_callback(sweeper.stop)
+        sweeper.start()
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
 
 
@@ -137,14 +151,23 @@ def _join(
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
     desk = Desk(database, trainers, data_dir, Limits(models))
     voices = Voices(database, samplers, desk.checkpoints)
+    critic = Critic(database, {name: engines[model.folder].reader for name, model in models.items()}, renderers)
+    policies = Policies(database)
     return House(
         models=models,
         renderers=renderers,
         desk=desk,
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
-        recorder=Recorder(database),
+        recorder=Recorder(database, policies, renderers),
+        policies=policies,
+        people=People(database),
+        lineage=Lineage(database),
         baselines=Baselines(database),
+        critic=critic,
+        trust=Trust(database, critic),
+        watch=Lookout(critic),
+        hearsay=Hearsay(database),
         register=Register(database),
         laps=LapBook(database),
         probes=ProbeShelf(database),

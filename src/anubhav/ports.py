@@ -1,4 +1,4 @@
-"""The two seams of the house: whoever fills them can stand behind every face (tests/contracts says when it does).
+"""The seams of the house: whoever fills them can stand behind every face (tests/contracts says when it does).
 
 Tensors never cross a port. Everything is addressed by adapter, so mixing tenants in one batch is the backend's right.
 """
@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from anubhav.types.arrays import Array
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
@@ -66,4 +67,14 @@ class Sampler(Protocol):
 
     async def detach(self, adapter: AdapterId) -> None:
         """Forget it once no running sample uses it. Unknown adapters are no error."""
+        ...
+
+
+class Reader(Protocol):
+    async def read(self, items: Sequence[tuple[Sequence[int], Sequence[int]]], *, tenant: str = "") -> list[Array]:
+        """What the frozen base makes of each (prompt tokens, answer tokens): a float32 array of features each.
+
+        Never an adapter's view, the same on every call, of one length per base model, and of order 1. Chats go first.
+        Raises BadInput for tokens the model does not have and for an item without any.
+        """
         ...

@@ -73,9 +73,7 @@ def test_a_reply_is_an_episode_and_names_its_version(client: OpenAI, tinker_serv
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
     assert reply.system_fingerprint == kept.adapter
     assert reply.to_dict()["anubhav"] == {"base_model": "tiny", "adapter": kept.adapter, "path": path}
-    named = client.chat.completions.create(
-        model="default", messages=ASK, max_tokens=2, metadata={"session_id": "s-2"}, store=False
-    )
+    named = client.chat.completions.create(model="default", messages=ASK, max_tokens=2, metadata={"session_id": "s-2"})
     assert episode(tinker_server, named.id).session == "s-2"
 
 
@@ -136,7 +134,9 @@ def test_null_is_unset_and_the_unknown_is_ignored(client: OpenAI) -> None:
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "image_url"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "Tool calls"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "tool_call_id"),
+        ({"messages": [{"role": "user", "tool_calls": [{"function": {"name": "f"}}]}]}, "tool_calls"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "function": {}}]}]}, "name"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "king", "content": "x"}]}, "role"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from fillers import CONTEXT, VOCAB, Filler
 from tiny_llama import write_llama
+from tiny_phi3 import write_phi3
 
+from anubhav.backends.fake.reading import FakeReader
 from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.backends.fake.trainer import FakeTrainer
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.ports import Sampler, Trainer
+from anubhav.ports import Reader, Sampler, Trainer
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +23,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["fake", "torch"])
-def filler(request: pytest.FixtureRequest, tiny_model: Path) -> Iterator[Filler]:
+@pytest.fixture(scope="session")
+def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contract-phi3")
+    write_phi3(folder, vocab=VOCAB, context=CONTEXT)
+    return folder
+
+
+@pytest.fixture(params=["fake", "torch", "transformers"])
+def filler(request: pytest.FixtureRequest, tiny_model: Path, foreign_model: Path) -> Iterator[Filler]:
     if request.param == "fake":
         sampler = FakeSampler(VOCAB, CONTEXT)
-        yield Filler(FakeTrainer(VOCAB), sampler, lambda: sampler.running > 0)
+        yield Filler(FakeTrainer(VOCAB), sampler, lambda: sampler.running > 0, FakeReader(VOCAB))
     else:
-        with closing(TorchEngine(tiny_model)) as engine:
-            yield Filler(engine.trainer, engine.sampler, lambda: engine.sampling.busy)
+        with closing(TorchEngine(foreign_model if request.param == "transformers" else tiny_model)) as engine:
+            yield Filler(engine.trainer, engine.sampler, lambda: engine.sampling.busy, engine.reader)
 
 
 @pytest.fixture
@@ -39,3 +48,8 @@ def trainer(filler: Filler) -> Trainer:
 @pytest.fixture
 def sampler(filler: Filler) -> Sampler:
     return filler.sampler
+
+
+@pytest.fixture
+def reader(filler: Filler) -> Reader:
+    return filler.reader

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from anubhav.ports import Sampler, Trainer
+from anubhav.ports import Reader, Sampler, Trainer
 
 VOCAB, CONTEXT = 48, 64
 
@@ -15,6 +15,7 @@ class Filler:
     sampler: Sampler
     busy: Callable[[], bool]
     """Whether any sample holds a slot."""
+    reader: Reader
 
 
 def made(folder: Path) -> Path:

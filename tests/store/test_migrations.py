@@ -3,10 +3,12 @@
 import sqlite3
 import time
 
+import msgspec
 import pytest
 
-from anubhav.store import checkpoints, sessions, usage
-from anubhav.store.migrations import STEPS, migrate
+from anubhav.store import checkpoints, experience, lineage, sessions, usage
+from anubhav.store.migrations import _PEOPLE, STEPS, migrate
+from anubhav.types.experience import Episode, Feedback
 
 
 def written_at(step: int) -> sqlite3.Connection:
@@ -47,4 +49,28 @@ def test_checkpoints_of_an_older_server_are_kept_and_counted(step: int) -> None:
     assert session is not None
     assert (session.checkpoints, session.project, session.state) == (1, None, "active")
     assert connection.execute("PRAGMA user_version").fetchone()[0] == len(STEPS)
+    connection.close()
+
+
+def test_episodes_of_an_older_server_are_found_by_lineage() -> None:
+    connection = written_at(STEPS.index(_PEOPLE))
+    episode = Episode("ep_1", "ada", "default", "tiny", "ad_1", (), (1,), (), 1.0, 1.0, 1.0, "s-1")
+    feedback = Feedback("fb_1", "ada", "ep_1", 0, "thumb", 1.0, 1.0)
+    connection.execute(
+        "INSERT INTO episodes (id, tenant, alias, session, body, created_at)"
+        " VALUES ('ep_1', 'ada', 'default', 's-1', ?, 1)",
+        (msgspec.msgpack.encode(episode),),
+    )
+    connection.execute(
+        "INSERT INTO feedback (id, tenant, episode, alias, kind, body, digest, created_at)"
+        " VALUES ('fb_1', 'ada', 'ep_1', 'default', 'thumb', ?, '', 1)",
+        (msgspec.msgpack.encode(feedback),),
+    )
+    migrate(connection)
+    assert [experience.fill_columns(connection, 10) for _ in range(2)] == [1, 0]
+    found = lineage.trace(connection, "ep_1")
+    assert found is not None
+    assert [(edge.to, edge.what) for edge in found.back] == [("ad_1", "said by")]
+    assert lineage.trace(connection, "rater:session:s-1") is not None
+    assert experience.last_main(connection, "ada", "s-1") is not None
     connection.close()

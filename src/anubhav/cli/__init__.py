@@ -4,14 +4,18 @@ import click
 
 from anubhav.cli.adapters import export, import_adapter
 from anubhav.cli.demo import demo
+from anubhav.cli.episodes import episodes
 from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
 from anubhav.cli.keys import key
 from anubhav.cli.laps import lap
 from anubhav.cli.models import models
+from anubhav.cli.people import erase, policy
 from anubhav.cli.releases import releases, rollback
+from anubhav.cli.rewards import rewards
 from anubhav.cli.serve import serve
 from anubhav.cli.status import status
+from anubhav.cli.trace import trace
 from anubhav.cli.verify import verify
 
 
@@ -26,5 +30,23 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, lap, releases, rollback, status, feedback, models, key, export, import_adapter, verify):
+for command in (
+    rewards,
+    serve,
+    demo,
+    lap,
+    releases,
+    rollback,
+    status,
+    feedback,
+    episodes,
+    trace,
+    erase,
+    policy,
+    models,
+    key,
+    export,
+    import_adapter,
+    verify,
+):
     main.add_command(command)

@@ -29,6 +29,9 @@ class Remote:
         )
         self._refusals = (httpx2.HTTPError, httpx2.InvalidURL)
 
+    def close(self) -> None:
+        self._client.close()
+
     def get(self, path: str, **query: str | int) -> Any:
         return self._call("GET", path, params=query)
 
@@ -60,6 +63,15 @@ class Remote:
                     raise _refusal(response.status_code, _json(response), path)
                 for part in response.iter_bytes():
                     to.write(part)
+
+    def save(self, path: str, to: BinaryIO, **query: str | int) -> None:
+        """Write what the server streams into a file."""
+        with self._reached(), self._client.stream("GET", path, params=query) as response:
+            if not response.is_success:
+                response.read()
+                raise _refusal(response.status_code, _json(response), path)
+            for part in response.iter_bytes():
+                to.write(part)
 
     def _call(self, method: str, path: str, **content: Any) -> Any:
         """Raises Unreachable when nobody answers, ServerRefused with the server's own words."""
@@ -112,6 +124,10 @@ def takes_remote(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_remote(*args: Any, url: str, data_dir: Path, **options: Any) -> Any:
-        return command(Remote(url, find_key(data_dir) or ""), *args, **options)
+        remote = Remote(url, find_key(data_dir) or "")
+        try:
+            return command(remote, *args, **options)
+        finally:
+            remote.close()
 
     return with_remote

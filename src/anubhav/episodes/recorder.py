@@ -1,18 +1,24 @@
-"""The recorder: an answer is an episode before it is given, a judgement is a row before it is acknowledged."""
+"""The recorder: an answer is an episode before it is given, a judgement is a row before it is acknowledged.
+
+What the tenant's policy takes out of texts is out before anything is kept, and who did not consent is not learned from.
+"""
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
+from anubhav.episodes.policies import Policies
+from anubhav.episodes.redaction import Redactor
 from anubhav.episodes.wording import checked
 from anubhav.errors import BadInput, Mismatch, NotFound
-from anubhav.store import experience
+from anubhav.store import experience, people
 from anubhav.store.database import Connection, Database
-from anubhav.types.experience import Episode, Feedback, split_target
+from anubhav.types.chat import Message
+from anubhav.types.experience import Choice, Episode, Feedback, Source, rater_of, split_target
 from anubhav.types.ids import new_id
 
 STAGE = "lap"
@@ -20,18 +26,30 @@ STAGE = "lap"
 _LAP_LIMIT = 1024
 """Feedback one lap reads at most; what is beyond waits for the next."""
 _REPLAYED = 512
+_SESSION_LIMIT = 2000
+_NEW_ID = "Use a new id."
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Feedback as a client words it."""
+    """Feedback as a client words it, on a reply or, with `session` and no target, on the last main reply of one."""
 
-    target: str
+    target: str | None
     kind: str
     value: object = None
     text: str | None = None
     rater: str | None = None
     id: str | None = None
+    session: str | None = None
+    source: Source = "person"
+
+
+class Words(Protocol):
+    """Messages and answers as one model's tokens (rendering)."""
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]: ...
+
+    def answer(self, text: str) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +67,21 @@ class Fresh:
 
 
 class Recorder:
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, policies: Policies | None = None, words: Mapping[str, Words] | None = None
+    ) -> None:
+        """`words` by base model: what was redacted is put into tokens again."""
         self._database = database
+        self._policies = policies or Policies(database)
+        self._words = words or {}
 
-    async def record(self, episode: Episode) -> None:
-        await self._database.run(lambda c: experience.add_episode(c, episode))
+    async def record(self, episode: Episode) -> Episode:
+        """Returns the episode as it is kept: redacted, and not trainable where consent is missing."""
+        return (await self._record(episode))[0]
+
+    async def bring(self, episode: Episode) -> bool:
+        """Keep an episode from elsewhere; False when it is here already."""
+        return (await self._record(episode))[1]
 
     async def find(self, tenant: str, episode: str) -> Episode:
         return await self._database.run(lambda c: _find(c, tenant, episode))
@@ -70,11 +98,54 @@ class Recorder:
         Raises BadInput for a value its kind cannot have, NotFound for a target that is not the tenant's, Mismatch when
         an id comes again with another content.
         """
+        redactor = await self._policies.redactor(tenant)
+        if redactor:
+            given = [replace(one, text=redactor.text(one.text)) if one.text else one for one in given]
         return await self._database.run(lambda c: [_enter(c, tenant, one) for one in given])
 
+    async def session(self, tenant: str, session: str) -> list[Episode]:
+        """Oldest first. Raises NotFound for a session of which nothing is kept."""
+        found = await self._database.run(lambda c: experience.episodes_in(c, tenant, session, _SESSION_LIMIT))
+        if not found:
+            raise NotFound(
+                f"There is no session {session[:100]!r}", hint="Name one in X-Session-Id when you ask for replies."
+            )
+        return found
+
     async def unread(self, alias: str, taught: Sequence[str] = ()) -> Fresh:
-        """`taught`: the laps whose feedback is worth replaying; their reports tell what they read as `span`."""
+        """`taught`: the laps whose feedback is worth replaying; their reports tell what they read as `span`.
+
+        Without side turns, and without what its people or its tenant do not let us learn from.
+        """
         return await self._database.run(lambda c: _unread(c, alias, taught))
+
+    async def _record(self, episode: Episode) -> tuple[Episode, bool]:
+        redactor = await self._policies.redactor(episode.tenant)
+        if redactor:
+            episode = self._redacted(episode, redactor)
+        return await self._database.run(lambda c: _record(c, episode))
+
+    def _redacted(self, episode: Episode, redactor: Redactor) -> Episode:
+        messages = redactor.messages(episode.messages)
+        texts = [redactor.text(choice.text) for choice in episode.choices]
+        if messages == episode.messages and texts == [choice.text for choice in episode.choices]:
+            return episode
+        words = self._words.get(episode.base_model)
+        prompt = words.render(messages) if words else ()
+        choices = tuple(_reworded(one, text, words) for one, text in zip(episode.choices, texts, strict=True))
+        return replace(episode, messages=messages, prompt_tokens=prompt, choices=choices, redacted=True)
+
+
+def _reworded(choice: Choice, text: str, words: Words | None) -> Choice:
+    tokens = words.answer(text) if words else ()
+    # A reply that was cut short has no end of turn.
+    return Choice(tokens if choice.stop_reason == "stop" else tokens[:-1], (), text, choice.stop_reason)
+
+
+def _record(connection: Connection, episode: Episode) -> tuple[Episode, bool]:
+    if episode.trainable and not people.consents(connection, episode.tenant, episode.user):
+        episode = replace(episode, trainable=False)
+    return episode, experience.add_episode(connection, episode)
 
 
 def _find(connection: Connection, tenant: str, episode: str) -> Episode:
@@ -86,7 +157,12 @@ def _find(connection: Connection, tenant: str, episode: str) -> Episode:
 
 def _enter(connection: Connection, tenant: str, given: Given) -> tuple[Feedback, Episode, str]:
     value, text = checked(given.kind, given.value, given.text)
-    episode, choice = _target(connection, tenant, given.target)
+    again = experience.find_feedback(connection, tenant, given.id) if given.id else None
+    if again and given.session and again[0].session == given.session:
+        # Later replies of the session do not move what was said before them.
+        episode, choice = _find(connection, tenant, again[0].episode), again[0].choice
+    else:
+        episode, choice = _aim(connection, tenant, given)
     against = None
     if given.kind == "comparison":
         other, place = _target(connection, tenant, str(given.value))
@@ -104,14 +180,30 @@ def _enter(connection: Connection, tenant: str, given: Given) -> tuple[Feedback,
         text,
         against,
         given.rater,
+        source=given.source,
+        session=given.session,
     )
+    if again:
+        if replace(again[0], created_at=0.0, seq=0) != replace(feedback, created_at=0.0):
+            raise Mismatch(f"The feedback {again[0].id[:100]} was given before with another content", hint=_NEW_ID)
+        return again[0], episode, "repeated"
     digest = hashlib.sha256(msgspec.json.encode(replace(feedback, created_at=0.0))).hexdigest()
-    if given.id and (found := experience.find_feedback(connection, tenant, given.id)):
-        if found[1] != digest:
-            raise Mismatch(f"The feedback {given.id[:100]} was given before with another content", hint="Use a new id.")
-        return found[0], episode, "repeated"
-    experience.add_feedback(connection, feedback, episode.alias, digest)
+    experience.add_feedback(connection, feedback, episode.alias, digest, rater_of(feedback, episode))
     return feedback, episode, "accepted"
+
+
+def _aim(connection: Connection, tenant: str, given: Given) -> tuple[Episode, int]:
+    if (given.target is None) == (given.session is None):
+        raise BadInput("Feedback is on a reply or on a session", hint="Send either target or session.")
+    if given.target is not None:
+        return _target(connection, tenant, given.target)
+    session = given.session or ""
+    if (episode := experience.last_main(connection, tenant, session)) is None:
+        raise NotFound(
+            f"There is no reply in the session {session[:100]!r}",
+            hint="Name the session in X-Session-Id when you ask for replies.",
+        )
+    return episode, 0
 
 
 def _target(connection: Connection, tenant: str, target: str) -> tuple[Episode, int]:
@@ -128,9 +220,21 @@ def _unread(connection: Connection, alias: str, taught: Sequence[str]) -> Fresh:
     older = _replay(connection, alias, taught)
     names = {one.episode for one in (*feedback, *older)}
     names |= {split_target(one.against)[0] for one in feedback if one.against}
-    episodes = {name: found for name in sorted(names) if (found := experience.find_episode(connection, name))}
+    episodes = {name: found for name in sorted(names) if (found := _taught_from(connection, name))}
     end = feedback[-1].seq if feedback else start
-    return Fresh(tuple(feedback), tuple(older), episodes, (start, end), len(feedback) == _LAP_LIMIT)
+
+    def allowed(one: Feedback) -> bool:
+        return one.episode in episodes and not people.opted_out(connection, one.tenant, one.rater)
+
+    kept, replayed = tuple(filter(allowed, feedback)), tuple(filter(allowed, older))
+    return Fresh(kept, replayed, episodes, (start, end), len(feedback) == _LAP_LIMIT)
+
+
+def _taught_from(connection: Connection, name: str) -> Episode | None:
+    """The episode if it may be learned from now, whatever was so when it was recorded."""
+    found = experience.find_episode(connection, name)
+    allowed = found and found.trainable and found.turn == "main"
+    return found if found and allowed and people.consents(connection, found.tenant, found.user) else None
 
 
 def _replay(connection: Connection, alias: str, taught: Sequence[str]) -> list[Feedback]:

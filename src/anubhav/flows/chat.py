@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
-from anubhav.types.experience import Choice, Episode
+from anubhav.types.experience import Choice, Episode, Turn
 from anubhav.types.ids import new_id
 from anubhav.types.sampling import SampleRequest, SamplingParams
 
@@ -30,6 +31,12 @@ class Question:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     session: str | None = None
+    user: str | None = None
+    turn: Turn = "main"
+    trainable: bool = True
+    """False: recorded, and never learned from."""
+    kept: bool = True
+    """False: not recorded at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +82,24 @@ async def _recorded(
     stream: AsyncGenerator[Piece],
 ) -> AsyncGenerator[Piece]:
     """Every piece as it comes; the one that ends the last choice only after the episode is safe."""
-    started = time.time()
+    started, waited = time.time(), None
     heard: list[list[Piece]] = [[] for _ in range(question.n)]
     left = question.n
     async with aclosing(stream) as pieces:
         async for piece in pieces:
+            waited = time.time() - started if waited is None else waited
             heard[piece.index].append(piece)
             left -= piece.stop_reason is not None
-            if not left:
-                choices = tuple(map(_choice, heard))
+            if not left and question.kept:
                 episode = Episode(
-                    name, tenant, voice.name, voice.base_model, voice.adapter, question.messages, prompt, choices,
-                    question.temperature, started, time.time() - started, question.session,
+                    name, tenant, voice.name, voice.base_model, voice.adapter, question.messages, prompt,
+                    tuple(map(_choice, heard)), question.temperature, started, time.time() - started, question.session,
+                    user=question.user, turn=question.turn, trainable=question.trainable, waited=waited,
                 )  # fmt: skip
-                await house.recorder.record(episode)
+                kept = await house.recorder.record(episode)
+                if kept.trainable and kept.turn == "main":
+                    house.critic.remember(kept)
+                    await take_hint(house, kept)
             yield piece
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anubhav.episodes.lineage import Lineage
+from anubhav.episodes.people import People
+from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
 from anubhav.flows.links import Links
 from anubhav.gates.heard import Heard
@@ -11,6 +14,10 @@ from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
+from anubhav.rewards.critic import Critic
+from anubhav.rewards.hearsay import Hearsay
+from anubhav.rewards.lookout import Lookout
+from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.training.desk import Desk
@@ -26,7 +33,14 @@ class House:
     voices: Voices
     sampling: SamplingSessions
     recorder: Recorder
+    policies: Policies
+    people: People
+    lineage: Lineage
     baselines: Baselines
+    critic: Critic
+    trust: Trust
+    watch: Lookout
+    hearsay: Hearsay
     register: Register
     laps: LapBook
     probes: ProbeShelf

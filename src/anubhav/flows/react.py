@@ -1,4 +1,4 @@
-"""React: feedback is kept, then acknowledged, and the running baseline takes one small step, now."""
+"""React: feedback is kept, then acknowledged; the running baseline takes one small step now, the critic one soon."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,4 +26,5 @@ async def react(house: House, tenant: str, given: Sequence[Given]) -> list[Recei
             fresh[episode.alias].append(feedback)
     for alias, feedback in fresh.items():
         await house.baselines.observe(alias, feedback)
+        house.critic.nudge(alias)
     return [Receipt(feedback.id, episode.id, status) for feedback, episode, status in kept]

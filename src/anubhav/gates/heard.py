@@ -4,6 +4,7 @@ The incumbent of a lap was the candidate of an earlier one, or the incumbent the
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from anubhav.types.experience import Probe
 from anubhav.types.ids import AdapterId
@@ -23,6 +24,12 @@ class Heard:
         if asked in self._answers:
             self._answers.move_to_end(asked)
         return self._answers.get(asked)
+
+    def forget(self, episodes: Iterable[str]) -> None:
+        """Answers to probes that were made of these episodes (`<episode>:…`)."""
+        names = frozenset(episodes)
+        for asked in [one for one in self._answers if one[2].id.partition(":")[0] in names]:
+            del self._answers[asked]
 
     def keep(self, asked: Asked, answer: Answer) -> None:
         self._answers[asked] = answer

@@ -5,7 +5,7 @@ What a person writes never becomes a control token: `<|im_end|>` inside a messag
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from anubhav.errors import BadInput
 from anubhav.rendering.template import ChatTemplate
-from anubhav.types.chat import Message
+from anubhav.types.chat import Message, ToolCall
 
 _PRIVATE_USE = range(0xE000, 0xF900)
 
@@ -33,6 +33,7 @@ class Renderer:
         self._control_ids = frozenset(index for index, _ in self._control.values())
         self._names = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._template = ChatTemplate(source, names) if (source := _template_source(folder, settings)) else None
+        self._knows_calls = self._template is not None and "tool_calls" in self._template.source
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.stop_tokens = self._stop_tokens(folder, names)
         self.template_hash = self._template.hash if self._template else ""
@@ -47,11 +48,11 @@ class Renderer:
                 "This model has no chat template: it completes text and was not taught to chat",
                 hint="Send plain text to /v1/completions, or use an instruct model.",
             )
-        plain = [_fields(message) for message in messages]
-        if not any(self._holds_control(value) for fields in plain for value in fields.values()):
+        plain = [_fields(message, calls=self._knows_calls) for message in messages]
+        if not any(map(self._holds_control, _texts(plain))):
             return self._ids(self._tokenizer, self._template.apply(plain, prompt=prompt))
         mark = _unused_character(self._template.source, plain)
-        guarded = [{key: self._guard(value, mark) for key, value in fields.items()} for fields in plain]
+        guarded = self._guard_all(plain, mark)
         return self._encode_guarded(self._template.apply(guarded, prompt=prompt), mark)
 
     def answer(self, text: str) -> tuple[int, ...]:
@@ -80,6 +81,14 @@ class Renderer:
     def _guard(self, text: str, mark: str) -> str:
         """Break every control token's name with `mark`, so that it can be told from those the template writes."""
         return self._names.sub(lambda match: mark.join(match.group()), text)
+
+    def _guard_all(self, value: Any, mark: str) -> Any:
+        if isinstance(value, str):
+            return self._guard(value, mark)
+        if isinstance(value, dict):
+            fields = cast(dict[str, Any], value)
+            return {self._guard(key, mark): self._guard_all(inner, mark) for key, inner in fields.items()}
+        return [self._guard_all(inner, mark) for inner in cast(list[Any], value)] if isinstance(value, list) else value
 
     def _encode_guarded(self, text: str, mark: str) -> tuple[int, ...]:
         tokens: list[int] = []
@@ -142,13 +151,49 @@ def _template_source(folder: Path, settings: Mapping[str, Any]) -> str | None:
     return source
 
 
-def _fields(message: Message) -> dict[str, str]:
-    fields = {"role": str(message.role), "content": message.content}
-    return fields if message.name is None else {**fields, "name": message.name}
+def _fields(message: Message, *, calls: bool) -> dict[str, Any]:
+    """As templates take a message. `calls`: the template writes tool calls; for one that does not they are text, in
+    the form most models were taught (Hermes: one `<tool_call>` with JSON each)."""
+    fields: dict[str, Any] = {"role": str(message.role), "content": message.content}
+    if message.name is not None:
+        fields["name"] = message.name
+    if message.tool_call_id is not None:
+        fields["tool_call_id"] = message.tool_call_id
+    if message.tool_calls and calls:
+        fields["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+            for call in message.tool_calls
+        ]
+    elif message.tool_calls:
+        written = [json.dumps({"name": call.name, "arguments": _arguments(call)}) for call in message.tool_calls]
+        parts = [message.content, *(f"<tool_call>\n{text}\n</tool_call>" for text in written)]
+        fields["content"] = "\n".join(filter(None, parts))
+    return fields
 
 
-def _unused_character(template: str, messages: Sequence[Mapping[str, str]]) -> str:
-    used = set(template).union(*(value for fields in messages for value in fields.values()))
+def _arguments(call: ToolCall) -> Any:
+    """Templates want an object; what the model wrote stays text where it is none."""
+    try:
+        found = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return call.arguments
+    return cast(Any, found) if isinstance(found, dict) else call.arguments
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in cast(dict[str, Any], value).items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in cast(list[Any], value):
+            yield from _texts(inner)
+
+
+def _unused_character(template: str, messages: Sequence[Mapping[str, Any]]) -> str:
+    used = set(template).union(*_texts(list(messages)))
     for point in _PRIVATE_USE:
         if chr(point) not in used:
             return chr(point)

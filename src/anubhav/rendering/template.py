@@ -34,7 +34,7 @@ class ChatTemplate:
                 f"The chat template does not parse: {_first_line(error)}", hint="Repair the model."
             ) from error
 
-    def apply(self, messages: Sequence[Mapping[str, str]], *, prompt: bool) -> str:
+    def apply(self, messages: Sequence[Mapping[str, Any]], *, prompt: bool) -> str:
         """Raises BadInput when the template refuses the conversation or takes too many steps."""
         offered = {"messages": messages, "add_generation_prompt": prompt, "tools": None, "documents": None}
         try:

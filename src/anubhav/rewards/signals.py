@@ -1,8 +1,12 @@
-"""Feedback → a reward in [-1, 1] for each judged choice. A thumb is one bounded term among others."""
+"""Feedback → a reward in [-1, 1] for each judged choice. A thumb is one bounded term among others.
+
+Judges' votes and what a next turn implies weigh little, and alone they never make a whole reward.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from anubhav.rewards.votes import WEIGHTS
 from anubhav.types.experience import Feedback, split_target
 
 Judged = tuple[str, int]
@@ -11,15 +15,19 @@ Judged = tuple[str, int]
 
 def merge(feedback: Iterable[Feedback]) -> Mapping[Judged, float]:
     """One reward per judged choice: the mean over raters and kinds, of which each rater's last word counts."""
-    last: dict[tuple[Judged, str, str], float] = {}
+    last: dict[tuple[Judged, str, str], tuple[float, float]] = {}
     for one in feedback:
         for judged, reward in _rewards(one):
             # Without a rater every vote is its own: two anonymous thumbs are two people.
-            last[judged, one.kind, one.rater or one.id] = reward
-    collected: defaultdict[Judged, list[float]] = defaultdict(list)
-    for (judged, _, _), reward in last.items():
-        collected[judged].append(reward)
-    return {judged: sum(rewards) / len(rewards) for judged, rewards in collected.items()}
+            last[judged, one.kind, one.rater or one.id] = (reward, WEIGHTS[one.source])
+    collected: defaultdict[Judged, list[tuple[float, float]]] = defaultdict(list)
+    for (judged, _, _), vote in last.items():
+        collected[judged].append(vote)
+    return {judged: _mean(votes) for judged, votes in collected.items()}
+
+
+def _mean(votes: Sequence[tuple[float, float]]) -> float:
+    return sum(reward * weight for reward, weight in votes) / max(1.0, sum(weight for _, weight in votes))
 
 
 def _rewards(one: Feedback) -> Iterable[tuple[Judged, float]]:

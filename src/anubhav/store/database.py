@@ -22,6 +22,10 @@ Connection = sqlite3.Connection
 """For the rooms that compose works: they name the store's connection without importing a driver."""
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+# secure_delete: what somebody has erased must not stay readable in pages that were moved or freed.
+_PRAGMAS = (
+    "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON",
+)  # fmt: skip
 _GROUP = 256
 """At most this many works share a commit, so that a flood cannot hold up the first of them for long."""
 
@@ -46,6 +50,10 @@ class Database:
         # A caller that goes away must not undo what others wait for; the work itself always runs.
         return await asyncio.shield(future)
 
+    async def forget_log(self) -> None:
+        """Write what is in the log into the database and empty it: it still holds what was deleted before."""
+        await self.run(_forget_log)
+
     def close(self) -> None:
         """Finish every work handed in so far, then close. Safe to call twice."""
         if not self._closed:
@@ -59,7 +67,9 @@ class Database:
             batch = [self._works.get()]
             while len(batch) < _GROUP and not self._works.empty():
                 batch.append(self._works.get())
-            self._commit([item for item in batch if item])
+            self._commit([item for item in batch if item and item[0] is not _forget_log])
+            for work, future in [item for item in batch if item and item[0] is _forget_log]:
+                _settle(future, work(self._connection), None)  # outside any transaction
             if None in batch:
                 return
 
@@ -103,6 +113,13 @@ class Database:
         return value, error
 
 
+def _forget_log(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error:
+        log.exception("the store's log could not be emptied")
+
+
 _OF_THE_WORK = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 """What SQLite raises for what a work asked for. The rest is for the disk and the file to answer."""
 _PERMANENT = ("malformed", "not a database", "no such", "syntax error")
@@ -138,7 +155,7 @@ def _connect(file: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=5)
     connection.row_factory = sqlite3.Row
     try:
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
     except sqlite3.OperationalError as problem:

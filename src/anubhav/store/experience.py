@@ -6,14 +6,60 @@ from dataclasses import replace
 
 import msgspec
 
-from anubhav.types.experience import Episode, Feedback, Lap, Probe
+from anubhav.types.experience import Episode, Feedback, Lap, Probe, rater_of
 
 
-def add_episode(connection: sqlite3.Connection, episode: Episode) -> None:
-    connection.execute(
-        "INSERT INTO episodes (id, tenant, alias, session, body, created_at) VALUES (?,?,?,?,?,?)",
-        (episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at),
+def add_episode(connection: sqlite3.Connection, episode: Episode) -> bool:
+    """False when there is one of this id already."""
+    added = connection.execute(
+        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
+        (
+            episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at,
+            episode.user, episode.turn, "" if episode.origin else episode.adapter or "",
+        ),
+    )  # fmt: skip
+    return added.rowcount == 1
+
+
+def last_main(connection: sqlite3.Connection, tenant: str, session: str) -> Episode | None:
+    """The newest reply of a session that is no side turn."""
+    row = connection.execute(
+        "SELECT seq, body FROM episodes WHERE tenant = ? AND session = ? AND turn = 'main' ORDER BY seq DESC LIMIT 1",
+        (tenant, session),
+    ).fetchone()
+    return _episode(row) if row else None
+
+
+def episodes_in(connection: sqlite3.Connection, tenant: str, session: str, limit: int) -> list[Episode]:
+    """Of a session, oldest first."""
+    rows = connection.execute(
+        "SELECT seq, body FROM episodes WHERE tenant = ? AND session = ? ORDER BY seq LIMIT ?", (tenant, session, limit)
     )
+    return [_episode(row) for row in rows]
+
+
+def episodes_after(
+    connection: sqlite3.Connection, tenant: str, alias: str | None, seq: int, limit: int
+) -> list[Episode]:
+    """In order of arrival; of every alias when it is None."""
+    rows = connection.execute(
+        "SELECT seq, body FROM episodes WHERE tenant = ? AND alias = coalesce(?, alias) AND seq > ? ORDER BY seq"
+        " LIMIT ?",
+        (tenant, alias, seq, limit),
+    )
+    return [_episode(row) for row in rows]
+
+
+def fill_columns(connection: sqlite3.Connection, limit: int) -> int:
+    """Episodes and feedback of an older server get the columns that lineage is looked up by; returns how many did."""
+    rows = connection.execute("SELECT seq, body FROM episodes WHERE adapter IS NULL LIMIT ?", (limit,)).fetchall()
+    for row in rows:
+        episode = _episode(row)
+        connection.execute("UPDATE episodes SET adapter = ? WHERE seq = ?", (episode.adapter or "", episode.seq))
+        for one in feedback_of(connection, episode.id):
+            connection.execute("UPDATE feedback SET rater = ? WHERE seq = ?", (rater_of(one, episode), one.seq))
+    return len(rows)
 
 
 def find_episode(connection: sqlite3.Connection, episode: str) -> Episode | None:
@@ -29,12 +75,16 @@ def recent_episodes(connection: sqlite3.Connection, tenant: str | None, limit: i
     return [_episode(row) for row in rows]
 
 
-def add_feedback(connection: sqlite3.Connection, feedback: Feedback, alias: str, digest: str) -> None:
+def add_feedback(
+    connection: sqlite3.Connection, feedback: Feedback, alias: str, digest: str, rater: str | None = None
+) -> None:
+    """`rater`: whose judgement it counts as."""
     connection.execute(
-        "INSERT INTO feedback (id, tenant, episode, alias, kind, body, digest, created_at) VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT INTO feedback (id, tenant, episode, alias, kind, body, digest, created_at, rater)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
         (
             feedback.id, feedback.tenant, feedback.episode, alias, feedback.kind, _pack(feedback), digest,
-            feedback.created_at,
+            feedback.created_at, rater,
         ),
     )  # fmt: skip
 

@@ -123,7 +123,59 @@ _ROUTES = """
 ALTER TABLE sequences ADD COLUMN routes BLOB;
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES)
+_BELIEFS = """
+CREATE TABLE beliefs (
+    alias TEXT NOT NULL, base_model TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (alias, base_model));
+CREATE TABLE belief_votes (
+    alias TEXT NOT NULL, base_model TEXT NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (alias, base_model, key)) WITHOUT ROWID;
+CREATE TABLE belief_raters (
+    alias TEXT NOT NULL, base_model TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (alias, base_model, name)) WITHOUT ROWID;
+CREATE TABLE belief_ballots (
+    alias TEXT NOT NULL, base_model TEXT NOT NULL, item TEXT NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (alias, base_model, item)) WITHOUT ROWID;
+CREATE TABLE rater_marks (name TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE reward_settings (alias TEXT PRIMARY KEY, implied INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE readings (
+    base_model TEXT NOT NULL, name TEXT NOT NULL, episode TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (base_model, name)) WITHOUT ROWID;
+CREATE INDEX readings_by_episode ON readings (episode);
+CREATE INDEX episodes_by_what_was_said ON episodes (tenant, session, seq) WHERE session IS NOT NULL;
+"""
+
+_PEOPLE = """
+ALTER TABLE episodes ADD COLUMN user TEXT;
+ALTER TABLE episodes ADD COLUMN turn TEXT NOT NULL DEFAULT 'main';
+ALTER TABLE episodes ADD COLUMN adapter TEXT;
+CREATE INDEX episodes_by_session ON episodes (tenant, session, seq) WHERE session IS NOT NULL;
+CREATE INDEX episodes_by_user ON episodes (tenant, user, seq) WHERE user IS NOT NULL;
+CREATE INDEX episodes_by_adapter ON episodes (adapter, seq);
+CREATE INDEX episodes_by_age ON episodes (tenant, created_at);
+ALTER TABLE feedback ADD COLUMN rater TEXT;
+CREATE INDEX feedback_by_rater ON feedback (rater, tenant, seq) WHERE rater IS NOT NULL;
+CREATE INDEX releases_by_adapter ON releases (adapter);
+CREATE INDEX releases_by_lap ON releases (lap);
+CREATE INDEX checkpoints_by_name ON checkpoints (name);
+CREATE TABLE used (
+    lap TEXT NOT NULL, part INTEGER NOT NULL, role TEXT NOT NULL, episode TEXT NOT NULL, choice INTEGER NOT NULL,
+    feedback TEXT NOT NULL, PRIMARY KEY (lap, part, role, episode, choice, feedback)) WITHOUT ROWID;
+CREATE INDEX used_by_episode ON used (episode, lap);
+CREATE INDEX used_by_feedback ON used (feedback, lap);
+CREATE INDEX feedback_by_id ON feedback (id);
+CREATE TABLE policies (
+    tenant TEXT PRIMARY KEY, train INTEGER NOT NULL, keep_days REAL, patterns TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE opt_outs (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, created_at REAL NOT NULL, PRIMARY KEY (tenant, user)) WITHOUT ROWID;
+CREATE TABLE exports (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, form TEXT NOT NULL, place TEXT NOT NULL, created_at REAL NOT NULL);
+CREATE TABLE exported (
+    export TEXT NOT NULL, episode TEXT NOT NULL, PRIMARY KEY (episode, export)) WITHOUT ROWID;
+CREATE TABLE erased (
+    tenant TEXT NOT NULL, mark TEXT NOT NULL, episode TEXT NOT NULL, PRIMARY KEY (tenant, mark, episode)) WITHOUT ROWID;
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,12 @@ from typing import Literal
 from anubhav.types.chat import Message
 
 FeedbackKind = Literal["thumb", "rating", "correction", "comparison", "outcome"]
+Source = Literal["person", "implied", "judge"]
+"""Who says so: a person or their program, what the person did next, or a model that was asked."""
+Turn = Literal["main", "side"]
+"""Side turns (titles, summaries) are recorded and never trained on."""
+Arm = Literal["stable", "canary", "holdback"]
+"""Which of an alias's voices answered: the release, the candidate on trial, or the frozen base it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +21,7 @@ class Choice:
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
-    """Of the temperature-scaled policy that sampled the tokens."""
+    """Of the temperature-scaled policy that sampled the tokens; empty where they were not sampled here as they are."""
     text: str
     stop_reason: str
 
@@ -40,6 +46,24 @@ class Episode:
     session: str | None = None
     seq: int = 0
     """Position in the store's order of arrival; cursors count in it."""
+    user: str | None = None
+    """Who talked, as their application names them."""
+    turn: Turn = "main"
+    arm: Arm = "stable"
+    trainable: bool = True
+    """False where consent is missing."""
+    redacted: bool = False
+    """Something was taken out: what is kept is not what was sampled, so it is never reinforced token by token."""
+    waited: float | None = None
+    """Seconds until the first word."""
+    origin: str | None = None
+    """Where it was imported from; None for what was said here."""
+
+    @property
+    def as_sampled(self) -> bool:
+        """What is kept is what a policy of ours sampled, token for token, with its log-probabilities."""
+        whole = all(len(choice.logprobs) == len(choice.tokens) for choice in self.choices)
+        return whole and not self.redacted and self.origin is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +86,14 @@ class Feedback:
     """The losing target of a comparison, `<episode>` or `<episode>:<choice>`."""
     rater: str | None = None
     seq: int = 0
+    source: Source = "person"
+    session: str | None = None
+    """Given to a whole session: `episode` was its last main reply then."""
+
+
+def rater_of(feedback: Feedback, episode: Episode) -> str | None:
+    """Whose judgement it counts as: who is named, else the episode's user, else its session; None is nobody known."""
+    return feedback.rater or episode.user or (f"session:{episode.session}" if episode.session else None)
 
 
 def split_target(target: str) -> tuple[str, int]:

@@ -1,8 +1,9 @@
-"""Both ports over a model folder whose config.json names the architecture AnubhavFake."""
+"""The ports over a model folder whose config.json names the architecture AnubhavFake."""
 
 import json
 from pathlib import Path
 
+from anubhav.backends.fake.reading import FakeReader
 from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.backends.fake.trainer import FakeTrainer
 
@@ -12,8 +13,11 @@ ARCHITECTURE = "AnubhavFake"
 class FakeEngine:
     def __init__(self, folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
-        self.trainer = FakeTrainer(config["vocab_size"])
-        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"])
+        # A table's logits move slowly at a real model's rates; with a gain its recipes teach it in as many steps.
+        gain = float(config.get("gain", 1.0))
+        self.trainer = FakeTrainer(config["vocab_size"], gain)
+        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain)
+        self.reader = FakeReader(config["vocab_size"])
 
     def close(self) -> None:
         """Nothing runs on its own here."""

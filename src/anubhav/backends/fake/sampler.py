@@ -22,14 +22,15 @@ _DRAWS = 1 << 40
 
 
 class FakeSampler:
-    def __init__(self, vocab: int, context: int) -> None:
-        self._vocab, self._context = vocab, context
+    def __init__(self, vocab: int, context: int, gain: float = 1.0) -> None:
+        self._vocab, self._context, self._gain = vocab, context, gain
         self._adapters: dict[AdapterId, _Voice] = {}
         self.running = 0
         """Samples on their way, for tests of cancellation."""
 
     async def attach(self, adapter: AdapterId, source: Path) -> None:
-        self._adapters[adapter] = (read_tables(source / WEIGHTS)[0]["rows"], read_spec(source).alpha / 32.0)
+        scale = self._gain * read_spec(source).alpha / 32.0
+        self._adapters[adapter] = (read_tables(source / WEIGHTS)[0]["rows"], scale)
 
     async def detach(self, adapter: AdapterId) -> None:
         self._adapters.pop(adapter, None)

@@ -29,19 +29,20 @@ class Pupil:
     moments: Moments = field(default_factory=Moments)
     pulls: list[Pull | Sweep] | None = None
     """None: no backward pass since the last step."""
+    gain: float = 1.0
 
     @property
     def scale(self) -> float:
-        return self.spec.alpha / 32.0
+        return self.gain * self.spec.alpha / 32.0
 
 
 class FakeTrainer:
-    def __init__(self, vocab: int) -> None:
-        self._vocab = vocab
+    def __init__(self, vocab: int, gain: float = 1.0) -> None:
+        self._vocab, self._gain = vocab, gain
         self._pupils: dict[AdapterId, Pupil] = {}
 
     async def create(self, adapter: AdapterId, spec: LoraSpec) -> None:
-        self._pupils[adapter] = Pupil(spec)
+        self._pupils[adapter] = Pupil(spec, gain=self._gain)
 
     async def run(self, passes: Sequence[Pass], *, tenant: str = "") -> Sequence[PassResult]:
         return [await self._run(work) for work in passes]
@@ -72,7 +73,7 @@ class FakeTrainer:
             write_tables(to / OPTIMIZER, tables, moments.steps)
 
     async def load(self, adapter: AdapterId, source: Path, *, optimizer: bool) -> None:
-        pupil = Pupil(read_spec(source), read_tables(source / WEIGHTS)[0]["rows"])
+        pupil = Pupil(read_spec(source), read_tables(source / WEIGHTS)[0]["rows"], gain=self._gain)
         if optimizer and (source / OPTIMIZER).exists():
             tables, steps = read_tables(source / OPTIMIZER)
             (family,) = (family for family, names in _TABLES.items() if set(names) == set(tables))
@@ -87,7 +88,8 @@ class FakeTrainer:
                 train_attn=any(spec.train_attn for spec in specs),
                 train_mlp=any(spec.train_mlp for spec in specs),
                 train_unembed=any(spec.train_unembed for spec in specs),
-            )
+            ),
+            gain=self._gain,
         )
         for (folder, share), spec in zip(parts, specs, strict=True):
             for context, row in read_tables(folder / WEIGHTS)[0]["rows"].items():
@@ -99,9 +101,9 @@ class FakeTrainer:
     async def distil(
         self, adapter: AdapterId, work: Distillation, reference: Path | None, *, tenant: str = ""
     ) -> Distilled:
-        pupil, other = self._pupil(adapter), Pupil(LoraSpec())
+        pupil, other = self._pupil(adapter), Pupil(LoraSpec(), gain=self._gain)
         if reference:
-            other = Pupil(read_spec(reference), read_tables(reference / WEIGHTS)[0]["rows"])
+            other = Pupil(read_spec(reference), read_tables(reference / WEIGHTS)[0]["rows"], gain=self._gain)
         told, sweeps = distil((pupil.rows, pupil.scale), (other.rows, other.scale), work, self._vocab)
         pupil.pulls = [*(pupil.pulls or ()), *sweeps]
         return told

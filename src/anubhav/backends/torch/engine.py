@@ -23,12 +23,14 @@ from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.opening import open_model
 from anubhav.backends.torch.peft_files import read_adapter, write_adapter
 from anubhav.backends.torch.precision import chosen
+from anubhav.backends.torch.reading import Item, Reading
 from anubhav.backends.torch.sampling import Sampling
 from anubhav.backends.torch.speakers import Speaker
 from anubhav.backends.torch.training import Training
 from anubhav.backends.torch.turns import Turns
 from anubhav.backends.torch.voices import Voice
 from anubhav.errors import AnubhavError, BadInput, NotFound, Unavailable
+from anubhav.types.arrays import Array
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
@@ -44,12 +46,13 @@ class TorchEngine:
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str | None = None) -> None:
         kind = torch.device(device)
         self.model = open_model(folder, device=kind, dtype=chosen(dtype, kind))
-        self.training = Training(self.model, pause=self._breathe)
+        self.training = Training(self.model, pause=self.breathe)
         self.sampling = Sampling(self.model)
         self._turns = Turns(owed=10.0, level=0.0)
         """Of training, in seconds."""
         self.trainer = TorchTrainer(self)
         self.sampler = TorchSampler(self)
+        self.reader = TorchReader(self, folder)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: list[_Job] = []
         self._owners: dict[AdapterId, str] = {}
@@ -155,7 +158,7 @@ class TorchEngine:
         self._turns.charge(job.tenant, time.monotonic() - started)
         self._turns.want({job.tenant for job in self._jobs})
 
-    def _breathe(self) -> None:
+    def breathe(self) -> None:
         """Within a training pass: let in who came meanwhile, and give everybody who watches words come the next."""
         while not self._inbox.empty():
             action = self._inbox.get()
@@ -242,6 +245,17 @@ class TorchTrainer:
 
     async def drop(self, adapter: AdapterId) -> None:
         await self._engine.call(lambda: self._engine.forget(adapter), adapter)
+
+
+class TorchReader:
+    """The Reader port."""
+
+    def __init__(self, engine: TorchEngine, folder: Path) -> None:
+        self._engine = engine
+        self._reading = Reading(engine.model, folder, pause=engine.breathe)
+
+    async def read(self, items: Sequence[Item], *, tenant: str = "") -> list[Array]:
+        return await self._engine.work(lambda: self._reading.read(items), tenant=tenant) if items else []
 
 
 class TorchSampler:

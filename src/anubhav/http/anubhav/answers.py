@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from anubhav.types.chat import Message
 from anubhav.types.experience import Episode, Feedback, Lap
 
 Json = dict[str, Any]
@@ -15,6 +16,17 @@ def lap_json(lap: Lap) -> Json:
     return {**msgspec.to_builtins(lap), "verdict": verdict, "outcome": verdict["outcome"] if verdict else None}
 
 
+def message_json(message: Message) -> Json:
+    """As the OpenAI API writes a message."""
+    found: Json = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        found["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return found | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
+
+
 def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
     """Without token ids: those are for training, not for reading."""
     return {
@@ -23,8 +35,12 @@ def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
         "base_model": episode.base_model,
         "adapter": episode.adapter,
         "session": episode.session,
+        "user": episode.user,
+        "turn": episode.turn,
+        "trainable": episode.trainable,
+        "redacted": episode.redacted,
         "created_at": episode.created_at,
-        "messages": [{"role": message.role, "content": message.content} for message in episode.messages],
+        "messages": [message_json(message) for message in episode.messages],
         "choices": [{"text": choice.text, "stop_reason": choice.stop_reason} for choice in episode.choices],
         "feedback": [
             {

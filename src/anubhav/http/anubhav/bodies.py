@@ -17,8 +17,10 @@ class Body(BaseModel):
 
 
 class Feedback(Body):
-    target: Id
+    target: Id | None = None
     """A reply's id (`ep_…`), or `ep_…:2` for its third choice."""
+    session: Id | None = None
+    """Instead of a target: the last main reply of this session."""
     kind: Literal["thumb", "rating", "correction", "comparison", "outcome"]
     value: bool | int | Score | Annotated[str, StringConstraints(max_length=200)] | None = None
     """thumb: true or false, 1 or 0, up or down. rating and outcome: 0 to 1. comparison: the reply that lost."""

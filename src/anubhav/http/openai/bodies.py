@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
-from anubhav.types.chat import Message, Role
+from anubhav.http.openai.identity import Identity
+from anubhav.types.chat import Message, Role, ToolCall
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -55,11 +56,23 @@ class Part(Body):
     text: Text | None = None
 
 
+class Called(Body):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    arguments: Text = "{}"
+
+
+class Call(Body):
+    id: Annotated[str, StringConstraints(max_length=200)] = ""
+    type: Literal["function"] = "function"
+    function: Called
+
+
 class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | Annotated[list[Part], Field(max_length=1000)] | None = None
     name: Annotated[str, StringConstraints(max_length=200)] | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
+    tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
 class ResponseFormat(Body):
@@ -74,7 +87,21 @@ class Chat(Asked):
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     response_format: ResponseFormat | None = None
-    metadata: dict[str, Any] | None = None
+    # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
+    metadata: Any = None
+    session_id: Any = None
+    conversation: Any = None
+    client_metadata: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+    store: Any = None
+    """false: keep nothing of it, as with OpenAI. What is not kept can be neither judged nor learned from."""
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """Role and words of each message."""
+        return [(message.role, _words(message)) for message in self.messages]
 
 
 class Completion(Asked):
@@ -89,14 +116,13 @@ _NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logi
 """What would change the answer and is not in this build: refused, never silently left out."""
 
 
-def question(body: Chat, session: str | None) -> Question:
+def question(body: Chat, who: Identity) -> Question:
     """Raises BadInput for what this build cannot do."""
     _refuse_unsupported(body)
     if body.response_format and body.response_format.type != "text":
         raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
-    named = (body.metadata or {}).get("session_id")
     return Question(
         body.model,
         tuple(map(_message, body.messages)),
@@ -108,7 +134,11 @@ def question(body: Chat, session: str | None) -> Question:
         body.seed,
         body.stops,
         body.top_logprobs or 0,
-        session or (str(named)[:200] if named else None),
+        who.session,
+        who.user,
+        who.turn,
+        who.trainable,
+        who.kept,
     )
 
 
@@ -150,11 +180,18 @@ def _prompts(prompt: str | list[int] | list[str] | list[list[int]]) -> tuple[str
 
 
 def _message(message: ChatMessage) -> Message:
-    if message.tool_calls or message.role == "tool":
-        raise BadInput("Tool calls are not in this build", hint="Send plain messages.")
+    if message.tool_calls and message.role != "assistant":
+        raise BadInput(f"A message of role {message.role} has tool_calls", hint="They are the assistant's.")
+    if (message.role == "tool") != (message.tool_call_id is not None):
+        raise BadInput("tool_call_id belongs to messages of role tool, and to each", hint="Name the call it answers.")
+    if isinstance(message.content, list) and (other := [part.type for part in message.content if part.type != "text"]):
+        raise BadInput(f"Content parts of type {other[0][:50]!r} are not in this build", hint="Send text.")
     role: Role = "system" if message.role == "developer" else message.role
+    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ())
+    return Message(role, _words(message), message.name, calls, message.tool_call_id)
+
+
+def _words(message: ChatMessage) -> str:
     if isinstance(message.content, list):
-        if other := [part.type for part in message.content if part.type != "text"]:
-            raise BadInput(f"Content parts of type {other[0][:50]!r} are not in this build", hint="Send text.")
-        return Message(role, "".join(part.text or "" for part in message.content), message.name)
-    return Message(role, message.content or "", message.name)
+        return "".join(part.text or "" for part in message.content)
+    return message.content or ""

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncGenerator, Coroutine
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Request
 
 from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
@@ -12,6 +12,7 @@ from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
 from anubhav.http.openai import answers, bodies, texts
 from anubhav.http.openai.hangup import EventStream, unless_gone
+from anubhav.http.openai.identity import identify
 from anubhav.types.models import Principal
 
 _api = APIRouter()
@@ -42,12 +43,11 @@ async def get_model(name: str, house: House = Depends(house_of), who: Principal 
 async def chat_completions(
     body: bodies.Chat,
     request: Request,
-    x_session_id: Annotated[str | None, Header(max_length=200)] = None,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> dict[str, Any] | EventStream:
     """The reply's id is its episode's: send feedback on it to /v1/feedback."""
-    asked = bodies.question(body, x_session_id)
+    asked = bodies.question(body, identify(request.headers, body, body.texts))
     reply = await chat.begin(house, who.tenant, asked)
     renderer, logprobs = house.renderers[reply.voice.base_model], bool(body.logprobs)
     if body.stream:
