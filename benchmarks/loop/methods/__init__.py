@@ -1,0 +1,1 @@
+"""The methods our loop is compared with: each learns at night from the same records, through the stock Tinker SDK."""
