@@ -5,10 +5,15 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from workshop import Workshop
 
 from anubhav.store.database import Database
+
+# How long an example takes depends on who else uses the machine.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def pull_model(name: str, models_dir: Path, report: Report) -> Model:
     """The model, fetched and converted first if it is not there."""
 
     def convert(gguf: Path, folder: Path) -> None:
-        from anubhav.backends.torch.convert import convert_gguf
+        from anubhav.backends.torch.files.convert import convert_gguf
 
         convert_gguf(gguf, folder)
 
@@ -97,11 +97,11 @@ def pull_model(name: str, models_dir: Path, report: Report) -> Model:
 def export_adapter(adapter: Path, base: Model, to: Path, *, form: Literal["merged", "gguf"]) -> None:
     """Write the PEFT folder `adapter` into the folder `to`: merged into its base, or as llama.cpp's adapter.gguf."""
     if form == "gguf":
-        from anubhav.backends.torch.gguf_adapter import write_gguf_adapter
+        from anubhav.backends.torch.files.gguf_adapter import write_gguf_adapter
 
         write_gguf_adapter(adapter, base.folder, to / "adapter.gguf")
     else:
-        from anubhav.backends.torch.merging import write_merged
+        from anubhav.backends.torch.files.merging import write_merged
 
         write_merged(adapter, base.folder, to)
         write_manifest(to, f"{base.source}, with an adapter merged in", base.licence)

@@ -65,7 +65,7 @@ def model_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Model:
-    from anubhav.backends.torch.convert import convert_gguf
+    from anubhav.backends.torch.files.convert import convert_gguf
 
     data = Path(os.environ.get("ANUBHAV_DATA_DIR") or platformdirs.user_data_dir("anubhav"))
     return Library(data / "models").pull("smollm2-135m-instruct", convert_gguf, print)

@@ -10,7 +10,7 @@ from test_tinker_losses import MODEL, flat, sampled
 from tinker import types
 from tiny_mixture import write_mixture
 
-from anubhav.backends.torch.mixture import Mixture
+from anubhav.backends.torch.models.mixture import Mixture
 from anubhav.types.training import ROUTES
 
 pytestmark = [

@@ -14,7 +14,7 @@ from deadlines import fails, within
 from loopback import Loopback
 from tinker import types
 
-from anubhav.backends.torch import training as arithmetic
+from anubhav.backends.torch.training import trainer as arithmetic
 from anubhav.http.tinker import futures as polls
 
 # The SDK leaves its connections to the garbage collector.

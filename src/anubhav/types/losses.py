@@ -1,5 +1,5 @@
 """The losses by name: what a datum must bring for each, and which options it reads. The one list that the desk checks
-against and both backends compute by; the formulas stand in `backends/torch/losses`.
+against and both backends compute by; the formulas stand in `backends/torch/training/losses`.
 """
 
 import math

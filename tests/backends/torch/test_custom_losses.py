@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.graphs import CustomLoss
+from anubhav.backends.torch.training.graphs import CustomLoss
 from anubhav.errors import BadInput
 from anubhav.store.database import Database
 from anubhav.training.desk import Desk

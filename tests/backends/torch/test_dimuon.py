@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch.dimuon import orthogonal
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.peft_files import named_tensors
+from anubhav.backends.torch.files.peft_files import named_tensors
+from anubhav.backends.torch.training.dimuon import orthogonal
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import Datum, LoraSpec, OptimParams, Pass

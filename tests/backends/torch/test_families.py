@@ -28,9 +28,9 @@ from transformers import (
 )
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.families import FAMILIES, read_config
-from anubhav.backends.torch.gguf_adapter import write_gguf_adapter
-from anubhav.backends.torch.peft_files import named_tensors
+from anubhav.backends.torch.files.gguf_adapter import write_gguf_adapter
+from anubhav.backends.torch.files.peft_files import named_tensors
+from anubhav.backends.torch.models.families import FAMILIES, read_config
 from anubhav.catalog.folders import ARCHITECTURES
 from anubhav.errors import BadInput
 from anubhav.types.arrays import floats, ints

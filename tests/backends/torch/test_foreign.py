@@ -17,20 +17,20 @@ from test_peft_parity import some_data
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from anubhav.backends.torch import foreign_trial
-from anubhav.backends.torch.adapters import Adapter, fresh_adapter, groups_of
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.foreign import ForeignModel
-from anubhav.backends.torch.foreign_attention import load_transformers
-from anubhav.backends.torch.foreign_shape import read_foreign
-from anubhav.backends.torch.gguf_adapter import write_gguf_adapter
-from anubhav.backends.torch.lora import Segment
-from anubhav.backends.torch.merging import write_merged
-from anubhav.backends.torch.model import Model
-from anubhav.backends.torch.opening import open_model, read_shape
-from anubhav.backends.torch.packing import Pack, pack
-from anubhav.backends.torch.peft_files import named_tensors, read_adapter, write_adapter
-from anubhav.backends.torch.training import Training
+from anubhav.backends.torch.files.gguf_adapter import write_gguf_adapter
+from anubhav.backends.torch.files.merging import write_merged
+from anubhav.backends.torch.files.peft_files import named_tensors, read_adapter, write_adapter
+from anubhav.backends.torch.layers.adapters import Adapter, fresh_adapter, groups_of
+from anubhav.backends.torch.layers.lora import Segment
+from anubhav.backends.torch.models import foreign_trial
+from anubhav.backends.torch.models.foreign import ForeignModel
+from anubhav.backends.torch.models.foreign_attention import load_transformers
+from anubhav.backends.torch.models.foreign_shape import read_foreign
+from anubhav.backends.torch.models.model import Model
+from anubhav.backends.torch.models.opening import open_model, read_shape
+from anubhav.backends.torch.models.packing import Pack, pack
+from anubhav.backends.torch.training.trainer import Training
 from anubhav.catalog.folders import check_config, context_of
 from anubhav.errors import BadInput, MissingPart
 from anubhav.types.training import LoraSpec, Pass, PassResult

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from anubhav.backends.torch import adamw, fused, head
-from anubhav.backends.torch.layers import rms_norm, rotate, swiglu
-from anubhav.backends.torch.native import library
-from anubhav.backends.torch.optimizer import Moments
+from anubhav.backends.torch.kernels import fused
+from anubhav.backends.torch.kernels.native import library
+from anubhav.backends.torch.layers.elementwise import rms_norm, rotate, swiglu
+from anubhav.backends.torch.models import head
+from anubhav.backends.torch.training import adamw
+from anubhav.backends.torch.training.optimizer import Moments
 from anubhav.types.training import OptimParams
 
 pytestmark = pytest.mark.skipif(library() is None, reason="there is no C compiler here")

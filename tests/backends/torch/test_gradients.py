@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anubhav.backends.torch.model import Model
-from anubhav.backends.torch.training import Training
+from anubhav.backends.torch.models.model import Model
+from anubhav.backends.torch.training.trainer import Training
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import Datum, LoraSpec, Pass, PassResult

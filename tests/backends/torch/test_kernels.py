@@ -6,16 +6,17 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from anubhav.backends.torch import draw, native
-from anubhav.backends.torch.adapters import fresh_adapter
-from anubhav.backends.torch.config import ModelConfig
-from anubhav.backends.torch.draw import speak
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.frozen import FrozenLinear
-from anubhav.backends.torch.kv import KvCache, Part
-from anubhav.backends.torch.lora import add
-from anubhav.backends.torch.pages import PAGE
-from anubhav.backends.torch.speakers import Speaker, Speakers
+from anubhav.backends.torch.kernels import native
+from anubhav.backends.torch.layers.adapters import fresh_adapter
+from anubhav.backends.torch.layers.config import ModelConfig
+from anubhav.backends.torch.layers.frozen import FrozenLinear
+from anubhav.backends.torch.layers.lora import add
+from anubhav.backends.torch.sampling import draw
+from anubhav.backends.torch.sampling.draw import speak
+from anubhav.backends.torch.sampling.kv import KvCache, Part
+from anubhav.backends.torch.sampling.pages import PAGE
+from anubhav.backends.torch.sampling.speakers import Speaker, Speakers
 from anubhav.types.sampling import SamplingParams
 from anubhav.types.training import LoraSpec
 

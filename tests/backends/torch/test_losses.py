@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.peft_files import named_tensors
+from anubhav.backends.torch.files.peft_files import named_tensors
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import Datum, LoraSpec, Pass

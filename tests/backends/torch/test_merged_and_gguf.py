@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from anubhav.app import export_adapter
-from anubhav.backends.torch.convert import _unpermute, convert_gguf
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.gguf_adapter import write_gguf_adapter
-from anubhav.backends.torch.merging import write_merged
+from anubhav.backends.torch.files.convert import _unpermute, convert_gguf
+from anubhav.backends.torch.files.gguf_adapter import write_gguf_adapter
+from anubhav.backends.torch.files.merging import write_merged
 from anubhav.catalog.folders import inspect
 from anubhav.catalog.library import Library
 from anubhav.errors import BadInput

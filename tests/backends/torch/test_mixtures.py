@@ -13,10 +13,10 @@ from test_peft_parity import RUN, some_data
 from torch import Tensor
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.families import read_config
-from anubhav.backends.torch.merging import write_merged
-from anubhav.backends.torch.peft_files import read_adapter
-from anubhav.backends.torch.tensor_file import write_tensors
+from anubhav.backends.torch.files.merging import write_merged
+from anubhav.backends.torch.files.peft_files import read_adapter
+from anubhav.backends.torch.files.tensor_file import write_tensors
+from anubhav.backends.torch.models.families import read_config
 from anubhav.errors import BadInput
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import LoraSpec, OptimParams, Pass

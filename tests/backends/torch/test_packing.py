@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from anubhav.backends.torch import fused_attention
-from anubhav.backends.torch.native import library
-from anubhav.backends.torch.packing import pack
+from anubhav.backends.torch.kernels.native import library
+from anubhav.backends.torch.layers import fused_attention
+from anubhav.backends.torch.models.packing import pack
 
 CPU = torch.device("cpu")
 HEADS, GROUPS = 4, 2

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anubhav.backends.torch.pages import PAGE, Pages, names_of, pages_for
+from anubhav.backends.torch.sampling.pages import PAGE, Pages, names_of, pages_for
 
 COUNT = 9
 TEXTS = [(1,) * 64, (1,) * 32 + (2,) * 32, (3,) * 48, (1,) * 16 + (4,) * 20]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from anubhav.backends.torch.lora import Segment
-from anubhav.backends.torch.model import Model
-from anubhav.backends.torch.packing import pack
-from anubhav.backends.torch.training import Training
+from anubhav.backends.torch.layers.lora import Segment
+from anubhav.backends.torch.models.model import Model
+from anubhav.backends.torch.models.packing import pack
+from anubhav.backends.torch.training.trainer import Training
 from anubhav.types.arrays import floats, ints
 from anubhav.types.distilling import Continuation, Distillation
 from anubhav.types.ids import AdapterId

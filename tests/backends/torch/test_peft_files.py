@@ -13,13 +13,13 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from anubhav.backends.torch.adapters import Adapter, fresh_adapter
-from anubhav.backends.torch.config import ModelConfig
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.families import read_config
-from anubhav.backends.torch.lora import Segment, linear
-from anubhav.backends.torch.peft_files import read_adapter, write_adapter
-from anubhav.backends.torch.tensor_file import write_tensors
+from anubhav.backends.torch.files.peft_files import read_adapter, write_adapter
+from anubhav.backends.torch.files.tensor_file import write_tensors
+from anubhav.backends.torch.layers.adapters import Adapter, fresh_adapter
+from anubhav.backends.torch.layers.config import ModelConfig
+from anubhav.backends.torch.layers.lora import Segment, linear
+from anubhav.backends.torch.models.families import read_config
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec, OptimParams, Pass
 

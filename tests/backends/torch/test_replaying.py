@@ -14,8 +14,8 @@ from test_peft_parity import RUN
 from test_sampling import SPOKEN, prompt
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.mixture import Mixture
-from anubhav.backends.torch.sampling import Sampling
+from anubhav.backends.torch.models.mixture import Mixture
+from anubhav.backends.torch.sampling.sampler import Sampling
 from anubhav.errors import BadInput
 from anubhav.types.arrays import Array, floats, ints
 from anubhav.types.sampling import SampleRequest, SamplingParams

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.losses import reverse_kl
-from anubhav.backends.torch.peft_files import named_tensors
+from anubhav.backends.torch.files.peft_files import named_tensors
+from anubhav.backends.torch.training.losses import reverse_kl
 from anubhav.errors import BadInput
 from anubhav.types.distilling import Continuation, Distillation
 from anubhav.types.ids import AdapterId

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.backends.torch.sampling import Sampling
-from anubhav.backends.torch.voices import Voice
+from anubhav.backends.torch.sampling.sampler import Sampling
+from anubhav.backends.torch.sampling.voices import Voice
 from anubhav.errors import BadInput
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from anubhav.backends.torch import native
-from anubhav.backends.torch.adapters import fresh_adapter
-from anubhav.backends.torch.kv import KvCache, Part
-from anubhav.backends.torch.model import Model
-from anubhav.backends.torch.speakers import Speaker, Speakers
-from anubhav.backends.torch.stack import find_stack
+from anubhav.backends.torch.kernels import native
+from anubhav.backends.torch.layers.adapters import fresh_adapter
+from anubhav.backends.torch.models.model import Model
+from anubhav.backends.torch.sampling.kv import KvCache, Part
+from anubhav.backends.torch.sampling.speakers import Speaker, Speakers
+from anubhav.backends.torch.sampling.stack import find_stack
 from anubhav.types.training import LoraSpec
 
 CPU = torch.device("cpu")

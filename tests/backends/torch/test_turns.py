@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anubhav.backends.torch.turns import Turns
+from anubhav.backends.torch.sampling.turns import Turns
 
 COSTS = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4)
 

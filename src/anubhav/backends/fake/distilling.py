@@ -1,4 +1,4 @@
-"""The reverse KL over the table, exactly; the formula stands in backends/torch/losses/reverse_kl.py."""
+"""The reverse KL over the table, exactly; the formula stands in backends/torch/training/losses/reverse_kl.py."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The losses and their derivatives by hand: (value, d loss / d log p) at each position of a datum.
 
-The formulas and their sources stand in backends/torch/losses.
+The formulas and their sources stand in backends/torch/training/losses.
 """
 
 import math

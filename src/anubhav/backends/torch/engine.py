@@ -13,22 +13,24 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from anubhav.backends.torch.blending import blend
 from anubhav.backends.torch.failures import told
-from anubhav.backends.torch.opening import open_model
-from anubhav.backends.torch.peft_files import read_adapter, write_adapter
+from anubhav.backends.torch.files.blending import blend
+from anubhav.backends.torch.files.peft_files import read_adapter, write_adapter
+from anubhav.backends.torch.models.decoder import Decoder
+from anubhav.backends.torch.models.opening import open_model
 from anubhav.backends.torch.precision import chosen
 from anubhav.backends.torch.reading import Item, Reading
-from anubhav.backends.torch.sampling import Sampling
-from anubhav.backends.torch.speakers import Speaker
-from anubhav.backends.torch.training import Training
-from anubhav.backends.torch.turns import Turns
-from anubhav.backends.torch.voices import Voice
+from anubhav.backends.torch.sampling.sampler import Sampling
+from anubhav.backends.torch.sampling.speakers import Speaker
+from anubhav.backends.torch.sampling.turns import Turns
+from anubhav.backends.torch.sampling.voices import Voice
+from anubhav.backends.torch.training.trainer import Training
 from anubhav.errors import AnubhavError, BadInput, NotFound, Unavailable
 from anubhav.types.arrays import Array
 from anubhav.types.distilling import Distillation, Distilled
@@ -44,15 +46,8 @@ class TorchEngine:
     """Loads a model folder and serves both ports over it. fp32 on CPU: there sampler and trainer agree to 1e-4."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str | None = None) -> None:
-        kind = torch.device(device)
-        self.model = open_model(folder, device=kind, dtype=chosen(dtype, kind))
-        self.training = Training(self.model, pause=self.breathe)
-        self.sampling = Sampling(self.model)
         self._turns = Turns(owed=10.0, level=0.0)
         """Of training, in seconds."""
-        self.trainer = TorchTrainer(self)
-        self.sampler = TorchSampler(self)
-        self.reader = TorchReader(self, folder)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._jobs: list[_Job] = []
         self._owners: dict[AdapterId, str] = {}
@@ -60,8 +55,15 @@ class TorchEngine:
         self._credit = self._breathed = 0.0
         """Seconds the sampler may use before training goes on, and those it used within the micro-batch under way."""
         self._open = True
-        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        opened: Future[Decoder] = Future()
+        kind = torch.device(device)
+        load = partial(open_model, folder, device=kind, dtype=chosen(dtype, kind))
+        self._thread = threading.Thread(target=self._serve, args=(load, opened), name="engine", daemon=True)
         self._thread.start()
+        self.model = opened.result()
+        self.trainer = TorchTrainer(self)
+        self.sampler = TorchSampler(self)
+        self.reader = TorchReader(self, folder)
 
     def close(self) -> None:
         """Stop after the micro-batch or decode step under way; unfinished work is refused. Safe to call twice."""
@@ -99,7 +101,17 @@ class TorchEngine:
         """Run one plain function as a job."""
         return await self.work(lambda: _once(action), adapter=adapter)
 
-    def _serve(self) -> None:
+    def _serve(self, load: Callable[[], Decoder], opened: Future[Decoder]) -> None:
+        # The model is opened here too: as soon as a second thread has computed anything large, OpenMP counts more
+        # threads than processors, lets its own fall asleep after every loop, and decoding takes 1.4 times as long.
+        try:
+            model = load()
+            self.training = Training(model, pause=self.breathe)
+            self.sampling = Sampling(model)
+        except BaseException as problem:  # noqa: BLE001 - raised where it is waited for
+            opened.set_exception(problem)
+            return
+        opened.set_result(model)
         going = True
         while going:
             try:

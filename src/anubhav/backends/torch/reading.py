@@ -21,10 +21,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from anubhav.backends.torch.decoder import Decoder
-from anubhav.backends.torch.model import Model
-from anubhav.backends.torch.packing import pack
-from anubhav.backends.torch.pausing import Pause
+from anubhav.backends.torch.models.decoder import Decoder
+from anubhav.backends.torch.models.model import Model
+from anubhav.backends.torch.models.packing import pack
+from anubhav.backends.torch.models.pausing import Pause
 from anubhav.errors import BadInput
 from anubhav.types.arrays import Array, floats
 

@@ -1,0 +1,1 @@
+"""Adapters and weights as files: PEFT's folders, merged models, GGUF."""

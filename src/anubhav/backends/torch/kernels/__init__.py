@@ -1,0 +1,1 @@
+"""Optional native kernels in C, and what compiles, finds and calls them."""

@@ -1,0 +1,1 @@
+"""What every model is made of: its configuration, frozen linear layers with adapters on them, attention over tries."""
