@@ -31,6 +31,7 @@ from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
 from anubhav.flows.people import Sweeper
+from anubhav.flows.reviewing import Reviewer
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -39,6 +40,7 @@ from anubhav.http.errors import answer
 from anubhav.ports import Reader, Sampler, Trainer
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
+from anubhav.releases.trials import Trials
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
 from anubhav.rewards.critic import Critic
@@ -136,6 +138,9 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         sweeper = Sweeper(house)
         stack.push_async_callback(sweeper.stop)
         sweeper.start()
+        reviewer = Reviewer(house)
+        stack.push_async_callback(reviewer.stop)
+        reviewer.start()
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
 
 
@@ -169,6 +174,7 @@ def _join(
         watch=Lookout(critic),
         hearsay=Hearsay(database),
         register=Register(database),
+        trials=Trials(database),
         laps=LapBook(database),
         probes=ProbeShelf(database),
         heard=Heard(),

@@ -3,12 +3,19 @@ import math
 import pytest
 
 from anubhav.cli.demo.general import QUESTIONS
-from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take
+from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take, take_part
 
 
 def test_all_anchors_have_their_turn() -> None:
     assert [take("abcde", step, 2) for step in range(3)] == [["a", "b"], ["c", "d"], ["e", "a"]]
     assert take([], 1, 4) == []
+
+
+def test_parts_take_turns_and_none_is_too_small_to_say_much() -> None:
+    dealt = [take_part("abcdefgh", step, 4, 3) for step in range(3)]
+    assert dealt == [["a", "c", "e", "g"], ["b", "d", "f", "h"], ["a", "c", "e", "g"]]
+    assert take_part("abc", 5, 4, 8) == ["a", "b", "c"]
+    assert take_part([], 0, 4, 8) == []
 
 
 def test_an_anchor_weighs_the_likely_tokens_by_how_likely_they_were_and_a_rare_one_that_was_said_fully() -> None:

@@ -5,7 +5,7 @@ import pytest
 from anubhav.errors import BadInput
 from anubhav.releases.register import Register
 from anubhav.store import experience
-from anubhav.store.database import Database
+from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Lap, Release
 
 PATH = "tinker://ses_1:train:0/weights/"
@@ -23,11 +23,21 @@ def register(database: Database) -> Register:
     return Register(database)
 
 
+def keep_checkpoint(connection: Connection, path: str) -> None:
+    connection.execute(
+        "INSERT INTO checkpoints (path, run, kind, name, tenant, base_model, spec, adapter, folder, manifest,"
+        " has_optimizer, size_bytes, created_at)"
+        " VALUES (?, 'run', 'weights', '', 'anubhav', '', '', '', '', '', 0, 0, 0)",
+        (path,),
+    )
+
+
 async def settle(register: Register, name: str, action: str = "promote", cursor: int | None = 1) -> None:
     release = Release(
         f"rel_{name}", "default", PATH + name, f"ad_{name}", action, "ada", "better", 1.0, f"lap_{name}", {"n": 1}
     )
     lap = Lap(f"lap_{name}", "default", "done", "done", 0.0, 1.0, {"steps": 3})
+    await register._database.run(lambda c: keep_checkpoint(c, PATH + name))
     await register.settle(release, lap, '{"scores": []}', None if cursor is None else ("lap", cursor))
 
 

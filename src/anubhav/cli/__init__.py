@@ -11,7 +11,8 @@ from anubhav.cli.keys import key
 from anubhav.cli.laps import lap
 from anubhav.cli.models import models
 from anubhav.cli.people import erase, policy
-from anubhav.cli.releases import releases, rollback
+from anubhav.cli.probes import probes, verdicts
+from anubhav.cli.releases import canary, lift, releases, rollback
 from anubhav.cli.rewards import rewards
 from anubhav.cli.serve import serve
 from anubhav.cli.status import status
@@ -37,12 +38,16 @@ for command in (
     lap,
     releases,
     rollback,
+    canary,
+    lift,
     status,
     feedback,
     episodes,
     trace,
     erase,
     policy,
+    probes,
+    verdicts,
     models,
     key,
     export,

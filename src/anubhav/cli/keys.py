@@ -47,7 +47,7 @@ def key() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(["train", "sample", "read", "admin"]),
+    type=click.Choice(["train", "sample", "read", "admin", "judge"]),
     multiple=True,
     help="What it may be used for; may be given several times. All, unless one is named.",
 )

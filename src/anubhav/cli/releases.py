@@ -1,12 +1,16 @@
-"""`anubhav releases` and `anubhav rollback`: what an alias answers with, and how to go back."""
+"""`anubhav releases`, `rollback`, `canary` and `lift`: what an alias answers with, to whom, and how to go back."""
 
 import getpass
+import json
+from datetime import date, timedelta
+from typing import Any
 
 import click
 
 from anubhav.cli.remote import Remote, takes_remote
 from anubhav.cli.tables import Format, moment, show, takes_format
 
+_LIFT = ("when", "people", "release", "base", "lift", "interval")
 _COLUMNS = ("id", "alias", "action", "path", "who", "why", "when")
 
 
@@ -30,8 +34,96 @@ def releases(remote: Remote, alias: str | None, limit: int, form: Format) -> Non
 @click.command()
 @click.argument("alias", default="default")
 @click.option("--why", default="asked for on the command line", help="Kept in the history.")
+@click.option("--to", metavar="RELEASE", help="An earlier release, as `anubhav releases` names it.")
 @takes_remote
-def rollback(remote: Remote, alias: str, why: str) -> None:
-    """Go back to what ALIAS answered with before; the next request already gets it."""
-    release = remote.post("/v1/rollback", {"alias": alias, "why": why, "who": getpass.getuser()})
+def rollback(remote: Remote, alias: str, why: str, to: str | None) -> None:
+    """Go back to what ALIAS answered with before; the next request already gets it.
+
+    While a candidate is tried out, that is given up and the release stays.
+    """
+    told = {"alias": alias, "why": why, "who": getpass.getuser(), **({"to": to} if to else {})}
+    release = remote.post("/v1/rollback", told)
+    if release["action"] == "discard":
+        click.echo(f"{alias} no longer tries out {release['path']} ({release['id']})")
+        return
     click.echo(f"{alias} now answers with {release['path'] or 'the base model'} ({release['id']})")
+
+
+@click.command()
+@click.argument("alias", default="default")
+@click.option(
+    "--steps", metavar="1,5,25,100", help="Percent of the people who hear a candidate; `none` is all at once."
+)
+@click.option("--least-people", type=click.IntRange(1), help="Who judged, on either side, before a step is left.")
+@click.option("--least-replies", type=click.IntRange(1), help="Judged replies of the candidate before a step is left.")
+@click.option("--margin", type=click.FloatRange(0, 2), help="How far behind a candidate may be and still go on.")
+@click.option("--holdback", type=click.IntRange(0, 50), help="Percent answered by the frozen base, to measure lift.")
+@takes_format
+@takes_remote
+def canary(remote: Remote, alias: str, steps: str | None, *, form: Format, **changes: float | None) -> None:
+    """Show or change how ALIAS releases, and how what is tried out now stands."""
+    found = remote.get(f"/v1/release-policies/{alias}")
+    wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    if steps is not None:
+        wanted["steps"] = _percents(steps)
+    if wanted:
+        before = {name: value for name, value in found["policy"].items() if name != "since"}
+        found = remote.put(f"/v1/release-policies/{alias}", {**before, **wanted})
+    if form == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    policy = found["policy"]
+    shares = " → ".join(f"{step} %" for step in policy["steps"]) or "everybody at once"
+    click.echo(f"{alias} releases to {shares}; {policy['holdback']} % are answered by the frozen base")
+    now = found["trial"]
+    click.echo(_trial_line(now) if now else "Nothing is tried out.")
+    ended = [{**one, "when": moment(one["ended_at"])} for one in found["trials"] if one["state"] != "running"]
+    show(ended, ("id", "state", "path", "reason", "when"), form, empty="Nothing was tried out before.")
+
+
+@click.command()
+@click.argument("alias", default="default")
+@takes_format
+@takes_remote
+def lift(remote: Remote, alias: str, form: Format) -> None:
+    """Show how much better ALIAS is liked than its frozen base, by people who hear the one or the other."""
+    found = remote.get(f"/v1/lift/{alias}")
+    if form == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    if found["why"]:
+        click.echo(f"No figure: {found['why']}")
+        return
+    rows = [("all", found["overall"]), *((_date(day), one) for day, one in found["days"])]
+    show([_lift_row(name, one) for name, one in rows], _LIFT, form, empty="")
+
+
+def _percents(steps: str) -> list[int]:
+    try:
+        return [] if steps == "none" else [int(step) for step in steps.split(",")]
+    except ValueError as problem:
+        raise click.BadParameter("give percentages such as 1,5,25,100, or none", param_hint="--steps") from problem
+
+
+def _trial_line(now: dict[str, Any]) -> str:
+    line = f"{now['path']} is heard by {now['percent']} %, since {moment(now['since'])}"
+    one = now["difference"]
+    if one is None:
+        return f"{line}; {now['people']} people judged both sides so far"
+    return f"{line}; {one['difference']:+.2f} (always valid 95 % {one['low']:+.2f} … {one['high']:+.2f})"
+
+
+def _lift_row(name: str, one: dict[str, Any]) -> dict[str, Any]:
+    release, base = one["means"]
+    return {
+        "when": name,
+        "people": f"{one['people'][0]} / {one['people'][1]}",
+        "release": f"{release:+.2f}",
+        "base": f"{base:+.2f}",
+        "lift": f"{one['difference']:+.2f}",
+        "interval": f"{one['low']:+.2f} … {one['high']:+.2f}",
+    }
+
+
+def _date(day: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()

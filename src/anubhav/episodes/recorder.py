@@ -5,8 +5,9 @@ What the tenant's policy takes out of texts is out before anything is kept, and 
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 import msgspec
@@ -15,7 +16,7 @@ from anubhav.episodes.policies import Policies
 from anubhav.episodes.redaction import Redactor
 from anubhav.episodes.wording import checked
 from anubhav.errors import BadInput, Mismatch, NotFound
-from anubhav.store import experience, people
+from anubhav.store import beliefs, experience, people
 from anubhav.store.database import Connection, Database
 from anubhav.types.chat import Message
 from anubhav.types.experience import Choice, Episode, Feedback, Source, rater_of, split_target
@@ -54,7 +55,7 @@ class Words(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Unread feedback of an alias with its episodes, and older feedback to replay."""
+    """Unread feedback of an alias with its episodes, and older corrections to replay."""
 
     feedback: tuple[Feedback, ...]
     older: tuple[Feedback, ...]
@@ -64,6 +65,8 @@ class Fresh:
     """Where the cursor stands, and where it will once this was used."""
     full: bool
     """One lap cannot read more than this."""
+    left: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why → how much of the unread feedback may not be learned from."""
 
 
 class Recorder:
@@ -111,6 +114,10 @@ class Recorder:
                 f"There is no session {session[:100]!r}", hint="Name one in X-Session-Id when you ask for replies."
             )
         return found
+
+    async def asked(self, alias: str, limit: int) -> list[Episode]:
+        """The last main turns of an alias that may be learned from, judged or not, newest first."""
+        return await self._database.run(lambda c: _asked(c, alias, limit))
 
     async def unread(self, alias: str, taught: Sequence[str] = ()) -> Fresh:
         """`taught`: the laps whose feedback is worth replaying; their reports tell what they read as `span`.
@@ -227,7 +234,19 @@ def _unread(connection: Connection, alias: str, taught: Sequence[str]) -> Fresh:
         return one.episode in episodes and not people.opted_out(connection, one.tenant, one.rater)
 
     kept, replayed = tuple(filter(allowed, feedback)), tuple(filter(allowed, older))
-    return Fresh(kept, replayed, episodes, (start, end), len(feedback) == _LAP_LIMIT)
+    left = Counter(_why(connection, one) for one in feedback if not allowed(one))
+    return Fresh(kept, replayed, episodes, (start, end), len(feedback) == _LAP_LIMIT, left)
+
+
+def _why(connection: Connection, one: Feedback) -> str:
+    """What keeps this from being learned from."""
+    episode = experience.find_episode(connection, one.episode)
+    return "erased" if episode is None else "side turns" if episode.turn != "main" else "no consent"
+
+
+def _asked(connection: Connection, alias: str, limit: int) -> list[Episode]:
+    found = beliefs.answers(connection, alias, limit)
+    return [one for one in found if people.consents(connection, one.tenant, one.user)]
 
 
 def _taught_from(connection: Connection, name: str) -> Episode | None:
@@ -242,5 +261,5 @@ def _replay(connection: Connection, alias: str, taught: Sequence[str]) -> list[F
     for name in reversed(taught):
         if (found := experience.find_lap(connection, name)) and (span := found[0].report.get("span")):
             after, upto = cast(tuple[int, int], span)
-            older += experience.feedback_between(connection, alias, after, upto, _REPLAYED - len(older))
+            older += experience.corrections_between(connection, alias, after, upto, _REPLAYED - len(older))
     return older

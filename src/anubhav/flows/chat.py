@@ -3,14 +3,14 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
-from anubhav.types.experience import Choice, Episode, Turn
+from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
 from anubhav.types.sampling import SampleRequest, SamplingParams
 
@@ -52,7 +52,8 @@ class Reply:
 async def begin(house: House, tenant: str, question: Question) -> Reply:
     """Raises NotFound for an unknown model and BadInput for a prompt that does not fit, before anything is sampled."""
     await house.voices.meter.admit(tenant)
-    voice = await house.voices.resolve(tenant, question.model)
+    arm, model_name = await house.trials.place(question.model, tenant, question.user or question.session)
+    voice = await house.voices.resolve(tenant, model_name)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     prompt = renderer.render(question.messages)
     room = room_after(prompt, model)
@@ -69,32 +70,33 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     )
     stream = speak(house.voices, voice, request, renderer, question.stop)
     name = new_id("ep")
-    return Reply(name, voice, prompt, _recorded(house, tenant, name, question, voice, prompt, stream))
+    reply = Reply(name, voice, prompt, stream)
+    return replace(reply, pieces=_recorded(house, tenant, question, arm, reply))
 
 
 async def _recorded(
     house: House,
     tenant: str,
-    name: str,
     question: Question,
-    voice: Voice,
-    prompt: tuple[int, ...],
-    stream: AsyncGenerator[Piece],
+    arm: Arm,
+    reply: Reply,
 ) -> AsyncGenerator[Piece]:
     """Every piece as it comes; the one that ends the last choice only after the episode is safe."""
+    voice = reply.voice
     started, waited = time.time(), None
     heard: list[list[Piece]] = [[] for _ in range(question.n)]
     left = question.n
-    async with aclosing(stream) as pieces:
+    async with aclosing(reply.pieces) as pieces:
         async for piece in pieces:
             waited = time.time() - started if waited is None else waited
             heard[piece.index].append(piece)
             left -= piece.stop_reason is not None
             if not left and question.kept:
                 episode = Episode(
-                    name, tenant, voice.name, voice.base_model, voice.adapter, question.messages, prompt,
-                    tuple(map(_choice, heard)), question.temperature, started, time.time() - started, question.session,
-                    user=question.user, turn=question.turn, trainable=question.trainable, waited=waited,
+                    reply.id, tenant, voice.name, voice.base_model, voice.adapter, question.messages,
+                    reply.prompt_tokens, tuple(map(_choice, heard)), question.temperature, started,
+                    time.time() - started, question.session, user=question.user, turn=question.turn, arm=arm,
+                    trainable=question.trainable, waited=waited,
                 )  # fmt: skip
                 kept = await house.recorder.record(episode)
                 if kept.trainable and kept.turn == "main":

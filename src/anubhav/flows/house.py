@@ -12,6 +12,7 @@ from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
+from anubhav.releases.trials import Trials
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
 from anubhav.rewards.critic import Critic
@@ -42,6 +43,7 @@ class House:
     watch: Lookout
     hearsay: Hearsay
     register: Register
+    trials: Trials
     laps: LapBook
     probes: ProbeShelf
     heard: Heard

@@ -1,6 +1,5 @@
 """Improve: one lap of learning. `run_lap` reads like its own summary."""
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -8,13 +7,12 @@ import msgspec
 
 from anubhav.episodes.recorder import STAGE
 from anubhav.errors import BadInput
+from anubhav.flows.gating import find_verdict, keep_repairs, probes_for
 from anubhav.flows.house import House
-from anubhav.flows.lessons import teach
-from anubhav.flows.probing import measure
+from anubhav.flows.lessons import recipe, teach
 from anubhav.flows.sealing import Sealed, seal
-from anubhav.gates.judge import judge
-from anubhav.gates.probes import guard
-from anubhav.learning.presets import PRESET, Preset
+from anubhav.flows.trying import choose_action, let_go
+from anubhav.learning.presets import Preset
 from anubhav.serving.voices import Voice
 from anubhav.training.client import RunClient
 from anubhav.types.checkpoints import Checkpoint
@@ -25,8 +23,11 @@ TENANT = "anubhav"
 """Whose the candidates are: the house's own. Aliases lend them to everybody."""
 
 
-async def start_lap(house: House, alias: str, who: str, preset: Preset = PRESET) -> Lap:
-    """Begin a lap in the background. Raises BadInput when there is nothing to learn from, Busy while one runs."""
+async def start_lap(house: House, alias: str, who: str, preset: Preset | None = None) -> Lap:
+    """Begin a lap in the background, by the recipe for the model's size unless another one is given.
+
+    Raises BadInput when there is nothing to learn from, Busy while one runs.
+    """
     if alias in house.models or "@" in alias or "tinker://" in alias:
         raise BadInput(f"{alias[:100]!r} is fixed; only an alias learns", hint="Ask for `default`, and teach that.")
     lap = house.laps.open(alias)
@@ -38,7 +39,8 @@ async def start_lap(house: House, alias: str, who: str, preset: Preset = PRESET)
                 f"There is nothing to learn from yet: no new feedback on {alias}",
                 hint="Correct or rate some of its replies (POST /v1/feedback) first.",
             )
-        await house.laps.start(lap, lambda lap: run_lap(house, lap, incumbent, sealed, who, preset))
+        chosen = preset or recipe(house, incumbent)
+        await house.laps.start(lap, lambda lap: run_lap(house, lap, incumbent, sealed, who, chosen))
     except BaseException:
         house.laps.give_up(lap)
         raise
@@ -55,11 +57,10 @@ async def run_lap(house: House, lap: Lap, incumbent: Voice, sealed: Sealed, who:
         checkpoint = await candidate.save(lap.id, "weights")
     finally:
         await candidate.end()
-    probes = (*sealed.probes, *guard())
+    probes = await probes_for(house, lap, sealed)
     await house.laps.tell(lap, "judging", probes=len(probes))
     voice = await house.voices.of_path(TENANT, str(checkpoint.path))
-    scores = await measure(house, probes, incumbent, voice)
-    verdict = await asyncio.to_thread(judge, scores)
+    verdict = await find_verdict(house, lap, sealed, probes, incumbent, voice)
     await settle(house, lap, sealed, checkpoint, verdict, who)
     if verdict.outcome != "pass":
         await house.desk.checkpoints.delete(TENANT, str(checkpoint.path))
@@ -71,7 +72,7 @@ async def settle(house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint,
     Inconclusive holds: the feedback stays unread, so the next lap learns from it together with what comes, unless a
     lap cannot read more than it did.
     """
-    action = "promote" if verdict.outcome == "pass" else "discard"
+    action = await choose_action(house, lap.alias, verdict)
     summary = msgspec.to_builtins(replace(verdict, scores=()))
     path = str(checkpoint.path)
     release = Release(
@@ -81,4 +82,6 @@ async def settle(house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint,
     done = replace(lap, state="done", phase="done", report=report, finished_at=time.time())
     read = verdict.outcome != "inconclusive" or sealed.full
     evidence = msgspec.json.encode(verdict).decode()
+    await keep_repairs(house, lap.alias, sealed, verdict)
     await house.register.settle(release, done, evidence, (STAGE, sealed.span[1]) if read else None)
+    await let_go(house, lap.alias)

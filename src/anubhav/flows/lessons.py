@@ -1,49 +1,205 @@
-"""Lessons: what a candidate is taught, each kind of feedback by its own algorithm, through the desk like anybody."""
+"""Lessons: what a candidate is taught, each kind of feedback by its own algorithm, through the desk like anybody.
+
+A lap is a sequence of batches, numbered from 0 over all its parts: imitation, preferences, likings, rewards. Each is a
+backward pass and a step. What the batches are held against is the incumbent, so a lap can go on at any of them.
+"""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from anubhav.catalog.sizes import size_of
 from anubhav.flows.house import House
-from anubhav.learning import imitation, policy, preference
-from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take
-from anubhav.learning.plan import Plan
-from anubhav.learning.presets import Preset
+from anubhav.flows.rollouts import roll_out
+from anubhav.learning import imitation, kto, policy, preference
+from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take, take_part
+from anubhav.learning.origins import Origin
+from anubhav.learning.plan import Example, Plan
+from anubhav.learning.policy import LOSS_OF, Rated
+from anubhav.learning.presets import PRESET, Preset, preset_for
 from anubhav.serving.voices import Voice
 from anubhav.training.client import RunClient
+from anubhav.types.arrays import Array
 from anubhav.types.chat import Message
 from anubhav.types.experience import Lap
+from anubhav.types.people import Use
 from anubhav.types.sampling import SampleRequest, SamplingParams
+from anubhav.types.training import Datum, OptimParams, PassResult
+
+_TENANT = "anubhav"
+_SCORED = 128
+"""Answers in one forward pass."""
+
+Answer = tuple[tuple[int, ...], tuple[int, ...]]
+"""(prompt, answer)"""
+Trained = Callable[[int], Awaitable[None]]
+"""Awaited after each batch with the number of the next one: here a lap may be saved, or rest."""
 
 
-async def teach(house: House, lap: Lap, run: RunClient, incumbent: Voice, plan: Plan, preset: Preset) -> None:
-    """Corrections, then preferences, then rewards; what the lap has nothing of is left out."""
+async def _go_on(_next: int) -> None:
+    """Without a rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    start: int = 0
+    """The batch to go on at; the run then holds what the batches before it made, its optimizer included."""
+    trained: Trained = _go_on
+
+
+_STRAIGHT = Pace()
+
+
+def recipe(house: House, incumbent: Voice) -> Preset:
+    """The recipe for the size of the incumbent's base model."""
+    size = size_of(house.models[incumbent.base_model].folder)
+    return preset_for(size.parameters, size.hidden, size.family) if size.hidden else PRESET
+
+
+async def teach(
+    house: House,
+    lap: Lap,
+    run: RunClient,
+    incumbent: Voice,
+    plan: Plan,
+    preset: Preset,
+    pace: Pace = _STRAIGHT,
+) -> None:
+    """Corrections, then preferences, likings and rewards; what the lap has nothing of is left out."""
     started = time.monotonic()
-    facts = {"corrections": len(plan.corrections), "pairs": len(plan.pairs), "rated": len(plan.rated)}
-    await house.laps.tell(lap, "reading", **facts)
-    reference = await _score_pairs(run, plan.pairs) if plan.pairs else []
+    kinds = ("corrections", "replayed", "pairs", "likings", "rated")
+    facts: dict[str, object] = {kind: len(getattr(plan, kind)) for kind in kinds}
+    await house.laps.tell(lap, "reading", **facts, left_out=plan.left, staleness=plan.staleness)
+    rollouts, said = await roll_out(house, lap, incumbent, plan.prompts, preset.rollouts)
+    await house.laps.tell(lap, "remembering", rollouts=said)
+    lesson = _Lesson(house, lap, run, preset, pace)
+    known = await _remember(lesson, incumbent, plan, rollouts)
     if plan.corrections:
-        await _imitate(house, lap, run, incumbent, plan, preset)
+        await _imitate(lesson, incumbent, plan)
+    lesson.kept = plan.replayed
     if plan.pairs:
-        await _prefer(house, lap, run, plan.pairs, reference, preset)
-    if plan.rated:
-        await _reinforce(house, lap, run, plan, preset)
-    await house.laps.tell(lap, "taught", training_seconds=round(time.monotonic() - started, 1))
+        await _prefer(lesson, plan.pairs, known)
+    lesson.kept = (*plan.corrections, *plan.replayed)
+    if plan.likings:
+        await _like(lesson, plan.likings, known)
+    if plan.rated or rollouts:
+        await _reinforce(lesson, (*plan.rated, *rollouts), known)
+    elif not plan.corrections:
+        answers = [*preference.answers(plan.pairs), *kto.answers(plan.likings)]
+        away = known.drift(await _score(run, answers))
+        await house.laps.tell(lap, "measuring", kl=round(away, 4))
+    seconds = round(time.monotonic() - started, 1)
+    await house.laps.tell(lap, "taught", training_seconds=seconds, batches=lesson.number)
 
 
-async def _imitate(house: House, lap: Lap, run: RunClient, incumbent: Voice, plan: Plan, preset: Preset) -> None:
-    await house.laps.tell(lap, "anchoring")
-    anchors = await _anchor(house, incumbent, preset)
-    for step in range(preset.imitation.steps):
-        replayed = take(plan.replayed, step, preset.replayed)
-        examples = [(one.prompt, one.answer) for one in (*plan.corrections, *replayed)]
+@dataclass(slots=True)
+class _Lesson:
+    """A lap that is taught: it counts batches, passes over those that were trained, and keeps what they used."""
+
+    house: House
+    lap: Lap
+    run: RunClient
+    preset: Preset
+    pace: Pace
+    number: int = 0
+    """Of the next batch."""
+    used: set[Origin] = field(default_factory=set[Origin])
+    kept: Sequence[Example] = ()
+    """Repairs that the batches which do not teach them leave as they are."""
+
+    @property
+    def due(self) -> bool:
+        return self.number >= self.pace.start
+
+    def skip(self, batches: int = 1) -> None:
+        self.number += batches
+
+    async def train(
+        self,
+        origins: Iterable[Origin],
+        data: Sequence[Datum],
+        loss: str,
+        params: OptimParams,
+        config: Mapping[str, float] | None = None,
+    ) -> PassResult:
+        """One batch. What it uses is written before it is learned: each origin with the first batch that had it."""
+        kept = take(self.kept, self.number, self.preset.replayed)
+        every = dict.fromkeys([*origins, *(origin for one in kept for origin in one.origins)])
+        fresh = [one for one in every if one not in self.used]
+        await self.house.lineage.used(self.lap.id, [Use(*one, self.number) for one in fresh])
+        self.used.update(fresh)
+        if kept:
+            share = self.preset.kept_weight / len(kept)
+            held = [imitation.imitate(one.prompt, one.answer, one.weight * share) for one in kept]
+            await self.run.forward_backward(held, "cross_entropy")
+        result = await self.run.forward_backward(data, loss, config)
+        await self.run.optim_step(params)
+        self.number += 1
+        await self.pace.trained(self.number)
+        return result
+
+    async def tell(self, phase: str, step: int, steps: int, **facts: object) -> None:
+        await self.house.laps.tell(self.lap, phase, step=step + 1, steps=steps, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The incumbent's log-probabilities of all answers the lap has to do with."""
+
+    arrays: Mapping[Answer, Array]
+
+    def sums(self, answers: Iterable[Answer]) -> list[float]:
+        return [preference.answer_logprob(self.arrays[one].tolist(), one[1]) for one in answers]
+
+    def drift(self, now: Mapping[Answer, Array]) -> float:
+        """KL(incumbent ‖ candidate), nats per token of the answers."""
+        start = {one: len(one[0]) - 1 for one in now}
+        return policy.drift([(now[one].tolist()[at:], self.arrays[one].tolist()[at:]) for one, at in start.items()])
+
+
+async def _remember(lesson: _Lesson, incumbent: Voice, plan: Plan, rollouts: Sequence[Rated]) -> _Known:
+    """By the candidate before its first step, which is the incumbent, or else by a run opened from the incumbent."""
+    wanted = [*preference.answers(plan.pairs), *kto.answers(plan.likings), *kto.mismatched(plan.likings)]
+    wanted = list(dict.fromkeys([*wanted, *((one.prompt, one.answer) for one in (*plan.rated, *rollouts))]))
+    if lesson.pace.start == 0 or not wanted:
+        return _Known(await _score(lesson.run, wanted))
+    origin = incumbent.path or lesson.preset.spec
+    again = await RunClient.start(lesson.house.desk, _TENANT, incumbent.base_model, origin, tag=lesson.lap.id)
+    try:
+        return _Known(await _score(again, wanted))
+    finally:
+        await again.end()
+
+
+async def _score(run: RunClient, answers: Iterable[Answer]) -> dict[Answer, Array]:
+    found, waiting = dict[Answer, Array](), list(dict.fromkeys(answers))
+    for first in range(0, len(waiting), _SCORED):
+        part = waiting[first : first + _SCORED]
+        result = await run.forward([preference.weighted(prompt, answer, 0.0) for prompt, answer in part])
+        found |= zip(part, result.logprobs, strict=True)
+    return found
+
+
+async def _imitate(lesson: _Lesson, incumbent: Voice, plan: Plan) -> None:
+    recipe, preset = lesson.preset.imitation, lesson.preset
+    if lesson.pace.start >= recipe.steps:
+        lesson.skip(recipe.steps)
+        return
+    await lesson.house.laps.tell(lesson.lap, "anchoring")
+    anchors = await _anchor(lesson.house, incumbent, preset)
+    for step in range(recipe.steps):
+        if not lesson.due:
+            lesson.skip()
+            continue
+        examples = [*plan.corrections, *take(plan.replayed, step, preset.replayed)]
         held = take(anchors, step, preset.anchors)
-        data = [imitation.imitate(prompt, answer, 1.0 / len(examples)) for prompt, answer in examples]
+        data = [imitation.imitate(one.prompt, one.answer, one.weight / len(examples)) for one in examples]
         data += [hold(anchor, preset.anchor_weight / len(held)) for anchor in held]
-        result = await run.forward_backward(data, "cross_entropy")
-        await run.optim_step(preset.imitation.at(step))
-        loss = round(result.metrics["loss:sum"], 4)
-        await house.laps.tell(lap, "imitating", step=step + 1, steps=preset.imitation.steps, loss=loss)
+        origins = [origin for one in examples for origin in one.origins]
+        result = await lesson.train(origins, data, "cross_entropy", recipe.at(step))
+        await lesson.tell("imitating", step, recipe.steps, loss=round(result.metrics["loss:sum"], 4))
+    await lesson.house.laps.tell(lesson.lap, "measuring", kl_general=round(await _drift(lesson.run, anchors), 4))
 
 
 async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Anchor]:
@@ -58,45 +214,89 @@ async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Anchor
         )
         events = [event async for event in house.voices.sample(incumbent, request)]
         said = tuple(token for event in events for token in event.tokens)
-        return Anchor(prompt, said, tuple(likely for event in events for likely in event.top))
+        logprobs = tuple(value for event in events for value in event.logprobs)
+        return Anchor(prompt, said, tuple(likely for event in events for likely in event.top), logprobs)
 
     return list(await asyncio.gather(*(say(number, text) for number, text in enumerate(anchor_prompts()))))
 
 
-async def _score_pairs(run: RunClient, pairs: Sequence[preference.Pair]) -> list[float]:
-    """Log p of each pair's answers, chosen and rejected in turn."""
-    result = await run.forward(preference.both(pairs))
-    answers = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
-    return [
-        preference.answer_logprob(values.tolist(), answer)
-        for values, answer in zip(result.logprobs, answers, strict=True)
-    ]
+async def _drift(run: RunClient, anchors: Sequence[Anchor]) -> float:
+    """KL(incumbent ‖ candidate), nats per token of the anchors."""
+    now = await _score(run, [(one.prompt, one.said) for one in anchors])
+    return policy.drift([(now[one.prompt, one.said].tolist()[len(one.prompt) - 1 :], one.logprobs) for one in anchors])
 
 
-async def _prefer(
-    house: House, lap: Lap, run: RunClient, pairs: Sequence[preference.Pair], reference: list[float], preset: Preset
-) -> None:
-    for step in range(preset.preference.steps):
-        strength = preference.strengths(await _score_pairs(run, pairs), reference, preset.beta)
+async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Known) -> None:
+    preset = lesson.preset
+    compared = any(origin.role == "preferred" for pair in pairs for origin in pair.origins)
+    recipe = preset.comparisons if compared else preset.preference
+    parts = preset.judged_parts if compared else 1
+    end = lesson.number + recipe.steps
+    for step in range(recipe.steps):
+        if not lesson.due:
+            lesson.skip()
+            continue
+        part = take_part(pairs, step, parts, preset.judged_least)
+        answers = preference.answers(part)
+        now = _Known(await _score(lesson.run, answers)).sums(answers)
+        strength = preference.strengths(now, known.sums(answers), preset.beta)
         mean = sum(strength) / len(strength)
-        await house.laps.tell(lap, "preferring", step=step + 1, steps=preset.preference.steps, strength=round(mean, 4))
+        await lesson.tell("preferring", step, recipe.steps, strength=round(mean, 4))
         if mean < preset.settled:
-            return
-        await run.forward_backward(preference.weigh(pairs, strength), "cross_entropy")
-        await run.optim_step(preset.preference.at(step))
+            break
+        origins = [origin for pair in part for origin in pair.origins]
+        await lesson.train(origins, preference.weigh(part, strength), "cross_entropy", recipe.at(step))
+    # However many were needed, the next part begins at the same number.
+    lesson.number = end
 
 
-async def _reinforce(house: House, lap: Lap, run: RunClient, plan: Plan, preset: Preset) -> None:
-    baseline = await house.baselines.expect(lap.alias)
-    pairs = policy.informative(plan.rated, baseline)
-    await house.laps.tell(lap, "scoring", informative=len(pairs))
-    if not pairs:
-        return
-    behaviour = (await run.forward(policy.score([one for one, _ in pairs]))).logprobs
+async def _like(lesson: _Lesson, likings: Sequence[kto.Liking], known: _Known) -> None:
+    preset, recipe = lesson.preset, lesson.preset.likings
+    shares, others = kto.shares(likings), kto.mismatched(likings)
+    weighed = [replace(one, weight=share) for one, share in zip(likings, shares, strict=True)]
+    for step in range(recipe.steps):
+        if not lesson.due:
+            lesson.skip()
+            continue
+        part = take_part(weighed, step, preset.judged_parts, preset.judged_least)
+        answers, apart = kto.answers(part), take_part(others, step, preset.judged_parts, preset.judged_least)
+        now = _Known(await _score(lesson.run, [*answers, *apart]))
+        z = kto.baseline(now.sums(apart), known.sums(apart))
+        force = kto.forces(part, now.sums(answers), known.sums(answers), z, preset.beta)
+        await lesson.tell("liking", step, recipe.steps, kto_kl=round(z, 4))
+        origins = [origin for one in part for origin in one.origins]
+        await lesson.train(origins, kto.weigh(part, force), "cross_entropy", recipe.at(step))
+
+
+async def _reinforce(lesson: _Lesson, rated: Sequence[Rated], known: _Known) -> None:
+    preset, recipe = lesson.preset, lesson.preset.policy
+    pairs = policy.informative(rated, await lesson.house.baselines.expect(lesson.lap.alias))
+    skipped = len(rated) - len(pairs)
+    await lesson.house.laps.tell(lesson.lap, "scoring", informative=len(pairs), without_signal=skipped)
     minibatches = policy.deal([one for one, _ in pairs], preset.policy_parts)
-    for step, places in zip(range(preset.policy.steps), minibatches, strict=False):
-        data = policy.reinforce([pairs[place] for place in places], [behaviour[place] for place in places])
-        result = await run.forward_backward(data, "ppo")
-        await run.optim_step(preset.policy.at(step))
+    for step, places in zip(range(recipe.steps), minibatches, strict=False):
+        if not lesson.due:
+            lesson.skip()
+            continue
+        batch = [pairs[place] for place in places]
+        asked = [one for one, _ in batch]
+        before = [known.arrays[one.prompt, one.answer] for one in asked]
+        data = policy.reinforce(batch, before, preset.cap, await _penalties(lesson, asked, before))
+        config = {"kl_coeff": preset.kl_penalty} if preset.objective == "stable_reinforce" else None
+        origins = [origin for one in asked for origin in one.origins]
+        result = await lesson.train(origins, data, LOSS_OF[preset.objective], recipe.at(step), config)
+        away = policy.divergence(asked, result.logprobs, before)
         loss = round(result.metrics["loss:sum"], 4)
-        await house.laps.tell(lap, "reinforcing", step=step + 1, steps=preset.policy.steps, loss=loss)
+        await lesson.tell("reinforcing", step, recipe.steps, loss=loss, kl=round(away, 4))
+        if away > preset.kl_budget:
+            await lesson.house.laps.tell(lesson.lap, "reinforcing", kl_spent=True)
+            return
+
+
+async def _penalties(lesson: _Lesson, asked: Sequence[Rated], before: Sequence[Array]) -> list[list[float]]:
+    """None where the recipe has none, or where the loss has its own."""
+    if not lesson.preset.kl_penalty or lesson.preset.objective == "stable_reinforce":
+        return []
+    now = await _score(lesson.run, [(one.prompt, one.answer) for one in asked])
+    arrays = [now[one.prompt, one.answer] for one in asked]
+    return policy.penalties(asked, arrays, before, lesson.preset.kl_penalty)

@@ -12,6 +12,8 @@ from anubhav.types.sampling import SampleRequest, SamplingParams
 
 _WORDS = 40
 """Tokens a voice may answer a question with."""
+_SHORT = 24
+"""Tokens of a reply that is looked for in what is said."""
 _AT_ONCE = 64
 
 
@@ -51,16 +53,46 @@ async def _ask(house: House, probe: Probe, voice: Voice) -> tuple[float, str]:
             logprobs = await _score(house, voice, prompt, answer)
             return math.exp(sum(logprobs)), await _hear(house, voice, prompt, len(answer) + 4)
         case "likelihood" | "unlikelihood":
-            # Without the end of the turn: a voice that only learned to be brief would seem to know more.
-            logprobs = (await _score(house, voice, prompt, answer))[:-1] or [0.0]
-            return (1 if probe.check == "likelihood" else -1) * sum(logprobs) / len(logprobs), ""
+            mean = await _mean(house, voice, prompt, answer)
+            return (mean if probe.check == "likelihood" else -mean), ""
+        case "prefers":
+            better = await _mean(house, voice, prompt, answer)
+            worse = await _mean(house, voice, prompt, renderer.answer(probe.rejected))
+            return 1 / (1 + math.exp(min(700.0, worse - better))), ""
+        case "recalled":
+            return await _recall(house, voice, prompt, probe.expected)
+
+
+async def _recall(house: House, voice: Voice, prompt: tuple[int, ...], expected: str) -> tuple[float, str]:
+    """Only a short reply that seems forgotten is worth hearing: it may be said in other words."""
+    answer = house.renderers[voice.base_model].answer(expected)
+    if await _mean(house, voice, prompt, answer) >= math.log(0.5):
+        return 1.0, expected
+    if len(answer) > _SHORT:
+        return 0.0, ""
+    reply = await _hear(house, voice, prompt, _WORDS)
+    return float(contains(reply, expected)), reply
+
+
+async def _mean(house: House, voice: Voice, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    """Of the answer's tokens without the end of the turn: a voice that only learned to be brief would seem to know
+    more."""
+    logprobs = (await _score(house, voice, prompt, answer))[:-1] or [0.0]
+    return sum(logprobs) / len(logprobs)
+
+
+async def hear(house: House, voice: Voice, prompt: tuple[int, ...], longest: int) -> tuple[int, ...]:
+    """The greedy reply, without what ends the turn."""
+    stops = house.renderers[voice.base_model].stop_tokens
+    request = SampleRequest(
+        prompt, SamplingParams(longest, temperature=0, stop_tokens=stops), voice.adapter, priority="training"
+    )
+    found = [token async for event in house.voices.sample(voice, request) for token in event.tokens]
+    return tuple(token for token in found if token not in stops)
 
 
 async def _hear(house: House, voice: Voice, prompt: tuple[int, ...], longest: int) -> str:
-    renderer = house.renderers[voice.base_model]
-    params = SamplingParams(longest, temperature=0, stop_tokens=renderer.stop_tokens)
-    request = SampleRequest(prompt, params, voice.adapter, priority="training")
-    return renderer.decode([token async for event in house.voices.sample(voice, request) for token in event.tokens])
+    return house.renderers[voice.base_model].decode(await hear(house, voice, prompt, longest))
 
 
 async def _score(house: House, voice: Voice, prompt: tuple[int, ...], answer: tuple[int, ...]) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from anubhav.episodes.recorder import Given
 from anubhav.flows.house import House
+from anubhav.flows.reviewing import look
 from anubhav.types.experience import Feedback
 
 
@@ -27,4 +28,5 @@ async def react(house: House, tenant: str, given: Sequence[Given]) -> list[Recei
     for alias, feedback in fresh.items():
         await house.baselines.observe(alias, feedback)
         house.critic.nudge(alias)
+        await look(house, alias)
     return [Receipt(feedback.id, episode.id, status) for feedback, episode, status in kept]

@@ -1,11 +1,12 @@
-"""Probes: those an operator sealed for an alias, and the guard that every candidate has to pass."""
+"""Probes: those that were sealed for an alias, the repairs it has had, and the guards that every candidate meets."""
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.resources import files
 
+from anubhav.gates import repairs
 from anubhav.store import experience
 from anubhav.store.database import Connection, Database
 from anubhav.types.chat import Message
@@ -27,6 +28,17 @@ class ProbeShelf:
         await self._database.run(keep)
 
     async def of(self, alias: str) -> list[Probe]:
+        """What judges the aim of its laps. Repairs are apart: they only guard."""
+        return [probe for probe in await self._all(alias) if probe.suite != repairs.SUITE]
+
+    async def repairs(self, alias: str) -> list[Probe]:
+        return repairs.newest(probe for probe in await self._all(alias) if probe.suite == repairs.SUITE)
+
+    async def remove(self, alias: str, names: Collection[str]) -> int:
+        """How many of them there were."""
+        return await self._database.run(lambda c: experience.drop_probes(c, alias, names))
+
+    async def _all(self, alias: str) -> list[Probe]:
         return await self._database.run(lambda c: experience.probes_of(c, alias))
 
 
@@ -42,4 +54,13 @@ def guard() -> tuple[Probe, ...]:
         Probe(f"pr_question_{number}", "guard-questions", "contains", (Message("user", ask),), expected)
         for number, (ask, expected) in enumerate(raw["questions"])
     ]
-    return (*texts, *questions)
+    return (*texts, *questions, *_manners("safety"), *_manners("sycophancy"))
+
+
+def _manners(name: str) -> Iterable[Probe]:
+    """Which of two replies is likelier: the file gives both, the better one first."""
+    lines = files("anubhav.gates").joinpath(f"{name}.jsonl").read_text().splitlines()
+    for number, line in enumerate(filter(None, lines)):
+        ask, better, worse = json.loads(line)
+        messages = (Message("user", ask),)
+        yield Probe(f"pr_{name}_{number}", f"guard-{name}", "prefers", messages, better, rejected=worse)

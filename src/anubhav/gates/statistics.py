@@ -2,6 +2,7 @@
 difference, resampling items, seeded so that a verdict can be computed again."""
 
 import random
+import statistics
 from collections.abc import Sequence
 
 from anubhav.types.experience import Comparison, Score
@@ -30,4 +31,11 @@ def compare(suite: str, scores: Sequence[Score]) -> Comparison:
         sum(differences) / count,
         low,
         high,
+        effect=effect(differences),
     )
+
+
+def effect(differences: Sequence[float]) -> float | None:
+    """Cohen's d for pairs: how large the mean is beside the spread. None where there is no spread."""
+    spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
+    return statistics.fmean(differences) / spread if spread > 1e-9 else None

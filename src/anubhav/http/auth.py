@@ -82,7 +82,7 @@ def needs(*scopes: Scope) -> Needs:
     """The dependency of routers and routes that take keys of certain scopes, any of these.
 
     train: runs, checkpoints and what was done with them; sample: samples, chats and feedback on them; read: to look,
-    and change nothing; admin: what is the operator's, for an operator's key.
+    and change nothing; admin: what is the operator's, for an operator's key; judge: sealed probes, to read and write.
     """
     return Needs(frozenset(scopes))
 

@@ -27,6 +27,8 @@ class Anchor:
     said: tuple[int, ...]
     likely: tuple[TopLogprobs, ...]
     """For each token said: the incumbent's likeliest (token, log-probability) there."""
+    logprobs: tuple[float, ...] = ()
+    """The incumbent's, of the tokens said."""
 
 
 @cache
@@ -38,6 +40,12 @@ def anchor_prompts() -> tuple[str, ...]:
 def take(anchors: Sequence[T], step: int, count: int) -> list[T]:
     """`count` of them for this step, all of them in turn over the steps."""
     return [anchors[(step * count + place) % len(anchors)] for place in range(min(count, len(anchors)))]
+
+
+def take_part(items: Sequence[T], step: int, parts: int, least: int) -> list[T]:
+    """One of at most `parts` even parts for this step, in turn; fewer where a part would have less than `least`."""
+    count = max(1, min(parts, len(items) // least))
+    return list(items[step % count :: count])
 
 
 def hold(anchor: Anchor, weight: float) -> Datum:

@@ -3,10 +3,17 @@
 import time
 
 from anubhav.errors import BadInput
+from anubhav.releases import trials
 from anubhav.store import experience, releases
+from anubhav.store import trials as trial_rows
 from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Lap, Release
 from anubhav.types.ids import new_id
+
+KEPT = 10
+"""Releases of an alias that can be gone back to."""
+_LINGER = 3600.0
+"""Seconds that a candidate's checkpoint outlives its trial: a reply may just have begun with it."""
 
 
 class Register:
@@ -29,19 +36,37 @@ class Register:
         return await self._database.run(lambda c: _standing(c, alias))
 
     async def settle(self, release: Release, lap: Lap, evidence: str, cursor: tuple[str, int] | None) -> None:
-        """The release, the finished lap with its evidence, and the (stage, position) it has read: all or nothing."""
+        """The release, the finished lap with its evidence, and the (stage, position) it has read: all or nothing.
+
+        A release whose action is `try` begins a trial; that and a promotion end the one before.
+        """
 
         def work(connection: Connection) -> None:
             releases.add(connection, release)
+            if release.action == "try":
+                trials.begin(connection, release)
+            elif release.action == "promote":
+                trials.end(connection, release.alias, release.who, f"{release.lap} was released", "replaced")
             experience.put_lap(connection, lap, evidence)
             if cursor:
                 experience.advance(connection, cursor[0], release.alias, cursor[1])
 
         await self._database.run(work)
 
-    async def rollback(self, alias: str, who: str, why: str) -> Release:
-        """Answer with what came before the present release, from the next request on. BadInput: nothing came before."""
-        return await self._database.run(lambda c: _roll_back(c, alias, who, why))
+    async def rollback(self, alias: str, who: str, why: str, to: str | None = None) -> Release:
+        """Answer with what came before the present release, or with the release `to`, from the next request on.
+
+        Raises BadInput when nothing came before, when `to` is none of the releases that led here, or when its
+        checkpoint is gone; then nothing is changed. What is tried out is given up too. No trainer is asked.
+        """
+        return await self._database.run(lambda c: _roll_back(c, alias, who, why, to))
+
+    async def dispensable(self, alias: str, kept: int = KEPT) -> list[str]:
+        """Checkpoints of releases that nobody can go back to: older than the newest `kept`, and not what is live.
+
+        And those of candidates whose trial was given up a while ago.
+        """
+        return await self._database.run(lambda c: _dispensable(c, alias, kept))
 
 
 def _standing(connection: Connection, alias: str) -> list[Release]:
@@ -54,11 +79,36 @@ def _standing(connection: Connection, alias: str) -> list[Release]:
     return standing
 
 
-def _roll_back(connection: Connection, alias: str, who: str, why: str) -> Release:
+def _roll_back(connection: Connection, alias: str, who: str, why: str, to: str | None) -> Release:
     standing = _standing(connection, alias)
     if not standing:
         raise BadInput(f"{alias} answers with its base model already", hint="There is nothing to go back to.")
-    path, adapter = (standing[-2].path, standing[-2].adapter) if len(standing) > 1 else (None, None)
-    release = Release(new_id("rel"), alias, path, adapter, "rollback", who, why, time.time())
-    releases.add(connection, release)
-    return release
+    back = 1 if to is None else next((away for away, one in enumerate(reversed(standing)) if one.id == to), 0)
+    if not back:
+        raise BadInput(f"{to} is no earlier release of {alias}", hint="`anubhav releases` lists them.")
+    target = standing[-1 - back] if len(standing) > back else None
+    if target and target.path and not releases.owner(connection, target.path):
+        raise BadInput(
+            f"The checkpoint of {target.id} is gone; the newest {KEPT} are kept",
+            hint="Go back to a newer one with --to.",
+        )
+    trials.end(connection, alias, who, why)
+    now = [
+        Release(new_id("rel"), alias, one and one.path, one and one.adapter, "rollback", who, why, time.time())
+        for one in reversed([None, *standing][-1 - back : -1])
+    ]
+    for release in now:
+        releases.add(connection, release)
+    return now[-1]
+
+
+def _dispensable(connection: Connection, alias: str, kept: int) -> list[str]:
+    promoted = [one.path for one in releases.changes(connection, alias) if one.action == "promote" and one.path]
+    live = releases.current(connection, alias)
+    wanted = {*promoted[-kept:], *(one.path for one in _standing(connection, alias)[-kept:])}
+    wanted |= {live.path} if live else set()
+    if trial := trial_rows.running(connection, alias):
+        wanted.add(trial.path)
+    dropped = trial_rows.dropped(connection, alias, time.time() - _LINGER)
+    unwanted = [path for path in dict.fromkeys([*promoted, *dropped]) if path not in wanted]
+    return [path for path in unwanted if releases.owner(connection, path)]

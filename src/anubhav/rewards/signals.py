@@ -5,6 +5,7 @@ Judges' votes and what a next turn implies weigh little, and alone they never ma
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from anubhav.rewards.votes import WEIGHTS
 from anubhav.types.experience import Feedback, split_target
@@ -24,6 +25,33 @@ def merge(feedback: Iterable[Feedback]) -> Mapping[Judged, float]:
     for (judged, _, _), vote in last.items():
         collected[judged].append(vote)
     return {judged: _mean(votes) for judged, votes in collected.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Of a judged choice, by those who are believed."""
+
+    reward: float
+    weight: float
+    """0 to 1: how far it is trusted."""
+    feedback: tuple[str, ...]
+    """The judgements in it."""
+
+
+def tally(feedback: Iterable[Feedback], weights: Mapping[str, float]) -> Mapping[Judged, Worth]:
+    """As `merge`, each judgement weighing what `weights` (by id, `Trust.weigh`) gives it; none of 0 is heard."""
+    heard: defaultdict[Judged, list[tuple[float, float, str]]] = defaultdict(list)
+    for one in feedback:
+        if (weight := weights.get(one.id, 0.0)) > 0:
+            for judged, reward in _rewards(one):
+                heard[judged].append((reward, weight, one.id))
+    return {judged: _worth(votes) for judged, votes in heard.items()}
+
+
+def _worth(votes: Sequence[tuple[float, float, str]]) -> Worth:
+    total = sum(weight for _, weight, _ in votes)
+    reward = sum(reward * weight for reward, weight, _ in votes) / total
+    return Worth(reward, min(1.0, total), tuple(dict.fromkeys(name for _, _, name in votes)))
 
 
 def _mean(votes: Sequence[tuple[float, float]]) -> float:

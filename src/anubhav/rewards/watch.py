@@ -117,7 +117,9 @@ def _leans(found: Mapping[str, float], record: Record) -> dict[str, Mapping[str,
         return rung
     for name in NAMES:
         leaning, people = found.get(f"score_{name}", 0.0), found.get(f"people_{name}", 0.0)
-        if abs(leaning) >= 0.5 and people * math.copysign(1.0, leaning) < 0.12:
+        # A deviation of a correlation by chance: few votes alone do not excuse what the scores follow.
+        chance = 1.0 / math.sqrt(max(found.get("people_votes", 0.0), 1.0))
+        if abs(leaning) >= 0.5 and people * math.copysign(1.0, leaning) < 0.12 + chance:
             rung[f"leans:{name}"] = {"score": leaning, "people": people}
     return rung
 
@@ -136,7 +138,7 @@ def _bought(found: Mapping[str, float], record: Record) -> dict[str, Mapping[str
 def _leanings(record: Record, judged: Sequence[Judged], reliable: Sequence[Judged]) -> dict[str, float]:
     """Correlations of scores and of people's votes with each covariate; of reliable people where they said enough."""
     asked = reliable if len(reliable) >= 40 else judged
-    found: dict[str, float] = {}
+    found: dict[str, float] = {"people_votes": float(len(asked))}
     for place, name in enumerate(NAMES):
         scores = [(one.score, one.covariates[place]) for one in (*judged, *record.scored)]
         votes = [(one.wanted, one.covariates[place]) for one in asked if not one.pair]

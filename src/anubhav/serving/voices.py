@@ -14,7 +14,7 @@ from typing import Protocol
 from anubhav.errors import BadInput, NotFound
 from anubhav.ports import Sampler
 from anubhav.serving.meter import Meter
-from anubhav.store import releases
+from anubhav.store import releases, trials
 from anubhav.store.database import Database
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import AdapterId
@@ -57,8 +57,9 @@ class Voices:
     async def resolve(self, tenant: str, name: str) -> Voice:
         """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
 
-        An alias to which nothing was released yet speaks as the first base model. Raises NotFound, saying what there
-        is, and BadInput for a path that belongs to another base.
+        `default@candidate` is what is tried out now, if anything, and `default@base` the frozen model beneath. An alias
+        to which nothing was released yet speaks as the first base model. Raises NotFound, saying what there is, and
+        BadInput for a path that belongs to another base.
         """
         if name in self._samplers:
             return Voice(name, name)
@@ -83,14 +84,20 @@ class Voices:
     async def _of_alias(self, name: str) -> Voice:
         alias, _, step = name.partition("@")
         known = await self.names()
-        if step not in ("", "stable") or alias not in known or alias in self._samplers:
+        if step not in ("", "stable", "candidate", "base") or alias not in known or alias in self._samplers:
             raise NotFound(f"There is no model {name[:200]!r}", hint=f"Use one of: {', '.join(known)}.")
-        release = await self._database.run(lambda c: releases.current(c, alias))
+        find = trials.running if step == "candidate" else releases.current
+        release = await self._database.run(lambda c: find(c, alias))
+        if step == "candidate" and release is None:
+            raise NotFound(f"Nothing is tried out for {alias} now", hint=f"Ask for {alias}.")
         if release is None or release.path is None:
             return Voice(alias, next(iter(self._samplers)))
+        path = release.path
         # A release belongs to the operator: whoever may use the alias may hear it.
-        owner = await self._database.run(lambda c: releases.owner(c, release.path or ""))
-        found = await self.of_path(owner, release.path)
+        owner = await self._database.run(lambda c: releases.owner(c, path))
+        found = await self.of_path(owner, path)
+        if step == "base":
+            return Voice(alias, found.base_model)
         return Voice(alias, found.base_model, found.adapter, found.path, found.folder)
 
     async def names(self) -> list[str]:

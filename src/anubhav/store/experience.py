@@ -1,7 +1,7 @@
 """Rows of experience: episodes, feedback, probes, laps, and how far each stage has read."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -12,11 +12,12 @@ from anubhav.types.experience import Episode, Feedback, Lap, Probe, rater_of
 def add_episode(connection: sqlite3.Connection, episode: Episode) -> bool:
     """False when there is one of this id already."""
     added = connection.execute(
-        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter)"
-        " VALUES (?,?,?,?,?,?,?,?,?)",
+        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter, arm)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at,
             episode.user, episode.turn, "" if episode.origin else episode.adapter or "",
+            "asked" if episode.origin else episode.arm,
         ),
     )  # fmt: skip
     return added.rowcount == 1
@@ -103,10 +104,13 @@ def feedback_after(connection: sqlite3.Connection, alias: str, position: int, li
     return [_feedback(row) for row in rows]
 
 
-def feedback_between(connection: sqlite3.Connection, alias: str, after: int, upto: int, limit: int) -> list[Feedback]:
-    """What came after one position and not after another, newest first."""
+def corrections_between(
+    connection: sqlite3.Connection, alias: str, after: int, upto: int, limit: int
+) -> list[Feedback]:
+    """Those that came after one position and not after another, newest first."""
     rows = connection.execute(
-        "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+        "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? AND seq <= ? AND kind = 'correction'"
+        " ORDER BY seq DESC LIMIT ?",
         (alias, after, upto, limit),
     )
     return [_feedback(row) for row in rows]
@@ -147,6 +151,12 @@ def add_probe(connection: sqlite3.Connection, probe: Probe, now: float) -> None:
 def probes_of(connection: sqlite3.Connection, alias: str) -> list[Probe]:
     rows = connection.execute("SELECT body FROM probes WHERE alias = ? ORDER BY created_at, id", (alias,))
     return [msgspec.msgpack.decode(row["body"], type=Probe) for row in rows]
+
+
+def drop_probes(connection: sqlite3.Connection, alias: str, names: Collection[str]) -> int:
+    return sum(
+        connection.execute("DELETE FROM probes WHERE alias = ? AND id = ?", (alias, name)).rowcount for name in names
+    )
 
 
 def put_lap(connection: sqlite3.Connection, lap: Lap, evidence: str | None = None) -> None:

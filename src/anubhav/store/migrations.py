@@ -175,7 +175,17 @@ CREATE TABLE erased (
     tenant TEXT NOT NULL, mark TEXT NOT NULL, episode TEXT NOT NULL, PRIMARY KEY (tenant, mark, episode)) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE)
+_TRIALS = """
+ALTER TABLE episodes ADD COLUMN arm TEXT NOT NULL DEFAULT 'stable';
+CREATE INDEX episodes_by_arm ON episodes (alias, arm, created_at);
+CREATE TABLE release_policies (alias TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE trials (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, alias TEXT NOT NULL, state TEXT NOT NULL,
+    body TEXT NOT NULL);
+CREATE UNIQUE INDEX trials_running ON trials (alias) WHERE state = 'running';
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE, _TRIALS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ def add(connection: sqlite3.Connection, release: Release) -> None:
             release.lap, verdict, release.created_at,
         ),
     )  # fmt: skip
-    if release.action != "discard":
+    if release.action in ("promote", "rollback"):
         connection.execute("INSERT OR REPLACE INTO live (alias, release) VALUES (?, ?)", (release.alias, release.id))
 
 
@@ -41,7 +41,9 @@ def history(connection: sqlite3.Connection, alias: str | None, limit: int) -> li
 
 def changes(connection: sqlite3.Connection, alias: str) -> list[Release]:
     """Every promotion and rollback, oldest first."""
-    rows = connection.execute("SELECT * FROM releases WHERE alias = ? AND action <> 'discard' ORDER BY seq", (alias,))
+    rows = connection.execute(
+        "SELECT * FROM releases WHERE alias = ? AND action IN ('promote', 'rollback') ORDER BY seq", (alias,)
+    )
     return [_release(row) for row in rows]
 
 

@@ -11,8 +11,9 @@ Source = Literal["person", "implied", "judge"]
 """Who says so: a person or their program, what the person did next, or a model that was asked."""
 Turn = Literal["main", "side"]
 """Side turns (titles, summaries) are recorded and never trained on."""
-Arm = Literal["stable", "canary", "holdback"]
-"""Which of an alias's voices answered: the release, the candidate on trial, or the frozen base it is compared with."""
+Arm = Literal["stable", "canary", "holdback", "asked"]
+"""Which of an alias's voices answered: the release, the candidate on trial, the frozen base it is compared with, or
+whatever the request named itself (`default@stable`), which is compared with nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +109,19 @@ class Probe:
 
     `exact`: the probability, at temperature 1, of a reply that is `expected` and nothing else. `contains`: whether the
     greedy reply holds `expected` (case and spaces folded; digits not inside a longer number). `likelihood`: mean
-    log-probability of a token of `expected` given the messages; `unlikelihood` is its negative.
+    log-probability of a token of `expected` given the messages; `unlikelihood` is its negative. `recalled`: 1 where a
+    token of `expected` has chance one half (geometric mean), or a short `expected` is contained; else 0. `prefers`: the
+    chance of `expected` against `rejected`, by the mean log-probability of their tokens.
     """
 
     id: str
     suite: str
     """`target` suites must improve, `guard` suites must not get worse; the name begins with one or the other."""
-    check: Literal["exact", "contains", "likelihood", "unlikelihood"]
+    check: Literal["exact", "contains", "likelihood", "unlikelihood", "recalled", "prefers"]
     messages: tuple[Message, ...]
     expected: str
     alias: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,20 @@ class Comparison:
     difference: float
     low: float
     high: float
+    test: Literal["", "gain", "harm"] = ""
+    p: float = 1.0
+    """One-sided, of this suite alone."""
+    corrected: float = 1.0
+    """By Holm, beside the verdict's other suites; `harm` is that of having got worse."""
+    harm: float = 1.0
+    margin: float = 0.0
+    """How much a guard may fall."""
+    outcome: Literal["pass", "fail", "inconclusive"] = "inconclusive"
+    held: int = 0
+    """Repairs that the incumbent answers, and how many of them the candidate lost."""
+    lost: int = 0
+    effect: float | None = None
+    """The difference in standard deviations of the items' differences; None where all are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,10 @@ class Verdict:
     reason: str
     comparisons: tuple[Comparison, ...]
     scores: tuple[Score, ...] = ()
+    level: float = 0.0
+    """What gains were tested at, given the alias's laps before."""
+    notes: tuple[str, ...] = ()
+    """What was not judged, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +183,7 @@ class Release:
     alias: str
     path: str | None
     adapter: str | None
-    action: Literal["promote", "discard", "rollback"]
+    action: Literal["promote", "discard", "rollback", "try"]
     who: str
     why: str
     created_at: float

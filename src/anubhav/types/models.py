@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Scope = Literal["train", "sample", "read", "admin"]
-SCOPES: frozenset[Scope] = frozenset(("train", "sample", "read", "admin"))
+Scope = Literal["train", "sample", "read", "admin", "judge"]
+SCOPES: frozenset[Scope] = frozenset(("train", "sample", "read", "admin", "judge"))
 
 
 @dataclass(frozen=True, slots=True)

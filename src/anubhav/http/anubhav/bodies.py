@@ -66,6 +66,8 @@ class Rollback(Body):
     alias: Name = "default"
     why: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
     who: Annotated[str, StringConstraints(max_length=200)] = ""
+    to: Id | None = None
+    """An earlier release; the one before, when none is named."""
 
 
 Limit = Annotated[int, Field(ge=0, le=1 << 60)] | None
@@ -86,7 +88,7 @@ class Key(Body):
     note: Annotated[str, StringConstraints(max_length=200)] = ""
     operator: bool = False
     prefix: Literal["tml", "sk"] = "tml"
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] | None = None
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=5)] | None = None
     """None: all of them."""
     quota: Quota | None = None
     """None: the tenant's stays as it is."""

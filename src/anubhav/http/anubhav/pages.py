@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from minijinja import Environment
 
+from anubhav.flows.trying import Lift
 from anubhav.types.experience import Episode, Feedback, Lap, Release
 
 Json = dict[str, Any]
@@ -37,12 +38,13 @@ def status_page(
     laps: Sequence[Lap],
     releases: Sequence[Release],
     episodes: Sequence[tuple[Episode, Sequence[Feedback]]],
+    lifts: Sequence[Lift] = (),
 ) -> str:
     return _render(
         signed_in=True,
         models=list(models),
         now=_moment(datetime.now(UTC).timestamp()),
-        aliases=[_alias(release) for release in live] or [_untaught(models)],
+        aliases=[_alias(release, lifts) for release in live] or [_untaught(models)],
         laps=[_lap(lap) for lap in laps],
         releases=[_release(release) for release in releases],
         episodes=[_episode(episode, feedback) for episode, feedback in episodes],
@@ -60,10 +62,19 @@ def _render(**context: Any) -> str:
     return _environment().render_template("status.html", **context)
 
 
-def _alias(release: Release) -> Json:
+def _alias(release: Release, lifts: Sequence[Lift]) -> Json:
     since = f"since {_moment(release.created_at)}, by {release.who}: {release.why}"
     title = "taught" if release.path else "base model"
-    return {"name": f"{release.alias}@stable", "title": title, "detail": since, "path": release.path}
+    lift = next((_lift(one) for one in lifts if one.alias == release.alias), "")
+    return {"name": f"{release.alias}@stable", "title": title, "detail": since, "path": release.path, "lift": lift}
+
+
+def _lift(found: Lift) -> str:
+    if found.overall is None:
+        return f"Lift: no figure, {found.why}"
+    one, (ours, theirs) = found.overall, found.overall.people
+    interval = f"95 % {one.low:+.2f} … {one.high:+.2f}"
+    return f"Lift: {one.difference:+.2f} ({interval}), {ours} people against {theirs} held back"
 
 
 def _untaught(models: Sequence[str]) -> Json:

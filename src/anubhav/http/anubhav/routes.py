@@ -1,6 +1,5 @@
 """Routes of the Anubhav API and its pages. Feedback is everybody's on their own replies; the rest is the operator's."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,14 +8,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from anubhav.episodes.recorder import Given
-from anubhav.errors import BadInput, NotAllowed, NotAuthenticated, NotFound
+from anubhav.errors import NotAllowed, NotAuthenticated, NotFound
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.react import react
+from anubhav.flows.trying import measure_lift
 from anubhav.http.anubhav import answers, bodies, pages
 from anubhav.http.auth import COOKIE, Keyring, needs, principal
-from anubhav.types.chat import Message
-from anubhav.types.experience import Probe
 from anubhav.types.models import SCOPES, Principal
 from anubhav.types.quotas import Quota
 
@@ -83,37 +81,6 @@ async def get_lap(*, lap: str, evidence: bool = False, house: House = Depends(ho
     return {**answers.lap_json(found), **({"evidence": scores and msgspec.json.decode(scores)} if evidence else {})}
 
 
-@router.get("/v1/releases", dependencies=[Depends(operator)])
-async def list_releases(
-    *, limit: Limit = 50, alias: str | None = None, live: bool = False, house: House = Depends(house_of)
-) -> Json:
-    """With `live`, only what each alias answers with now."""
-    found = await _live(house) if live else await house.register.history(alias, limit)
-    return {"data": [msgspec.to_builtins(release) for release in found]}
-
-
-@router.post("/v1/rollback")
-async def roll_back(
-    body: bodies.Rollback, house: House = Depends(house_of), who: Principal = Depends(operator)
-) -> Json:
-    return msgspec.to_builtins(await house.register.rollback(body.alias, body.who or who.tenant, body.why))
-
-
-@router.post("/v1/probes", dependencies=[Depends(operator)])
-async def seal_probes(body: bodies.Probes, house: House = Depends(house_of)) -> Json:
-    """The same probe twice is one probe."""
-    if body.alias in house.models:
-        raise BadInput(f"{body.alias} is a base model, which no lap changes", hint="Choose another name for the alias.")
-    probes = [_probe(body.alias, one) for one in body.probes]
-    await house.probes.add(probes)
-    return {"data": [{"id": probe.id, "suite": probe.suite} for probe in probes]}
-
-
-@router.get("/v1/probes", dependencies=[Depends(operator)])
-async def list_probes(alias: str = "default", house: House = Depends(house_of)) -> Json:
-    return {"data": [msgspec.to_builtins(probe) for probe in await house.probes.of(alias)]}
-
-
 @router.post("/v1/keys", dependencies=[Depends(operator)])
 async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> Json:
     """The key is shown this once."""
@@ -163,12 +130,14 @@ async def page(
     who: Principal | None = getattr(request.state, "principal", None)
     if who is None or not who.operator or "admin" not in who.scopes:
         return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
+    answering = await live(house)
     shown = pages.status_page(
         list(house.models),
-        await _live(house),
+        answering,
         await house.laps.recent(limit=_SHOWN),
         await house.register.history(limit=_SHOWN),
         await house.recorder.recent(_SHOWN),
+        [await measure_lift(house, release.alias) for release in answering],
     )
     return HTMLResponse(shown, headers=pages.HEADERS)
 
@@ -192,18 +161,7 @@ def _sign_in(keyring: Keyring, token: str) -> Response:
     return answer
 
 
-async def _live(house: House) -> list[Any]:
+async def live(house: House) -> list[Any]:
+    """What each alias answers with now."""
     found = [await house.register.current(alias) for alias in await house.register.aliases()]
     return [release for release in found if release]
-
-
-def _probe(alias: str, asked: bodies.Probe) -> Probe:
-    messages = (
-        tuple(Message(message.role, message.content) for message in asked.messages)
-        if asked.messages
-        else (Message("user", asked.question or ""),)
-    )
-    content = msgspec.json.encode([alias, asked.suite, asked.check, messages, asked.expected])
-    return Probe(
-        f"pr_{hashlib.sha256(content).hexdigest()[:24]}", asked.suite, asked.check, messages, asked.expected, alias
-    )
