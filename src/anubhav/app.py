@@ -28,10 +28,12 @@ from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
 from anubhav.errors import BadInput, Unavailable
 from anubhav.flows.house import House
+from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
 from anubhav.flows.people import Sweeper
 from anubhav.flows.reviewing import Reviewer
+from anubhav.flows.scheduling import Scheduler
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -40,6 +42,7 @@ from anubhav.http.errors import answer
 from anubhav.ports import Reader, Sampler, Trainer
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
+from anubhav.releases.schedules import Schedules
 from anubhav.releases.trials import Trials
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
@@ -133,11 +136,15 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.sampling.stop)
         stack.push_async_callback(house.laps.stop)
         stack.push_async_callback(house.critic.stop)
-        await house.laps.recover()
+        cut = await house.laps.recover()
         await house.desk.recover()
+        await begin_again(house, cut)
         sweeper = Sweeper(house)
         stack.push_async_callback(sweeper.stop)
         sweeper.start()
+        scheduler = Scheduler(house)
+        stack.push_async_callback(scheduler.stop)
+        scheduler.start()
         reviewer = Reviewer(house)
         stack.push_async_callback(reviewer.stop)
         reviewer.start()
@@ -176,6 +183,7 @@ def _join(
         register=Register(database),
         trials=Trials(database),
         laps=LapBook(database),
+        schedules=Schedules(database),
         probes=ProbeShelf(database),
         heard=Heard(),
         links=Links(data_dir / "signing-key"),

@@ -163,12 +163,13 @@ async def test_there_is_nothing_to_learn_from_silence_nor_for_a_fixed_model(hous
         await start_lap(house, "default", "ada", QUICK)
 
 
-async def test_a_lap_that_was_interrupted_left_its_feedback_unread(house: House, server: Server) -> None:
+async def test_a_lap_that_was_interrupted_is_begun_again_with_all_its_feedback(house: House, server: Server) -> None:
     await correct(house, FACTS)
     started = await start_lap(house, "default", "ada", QUICK)
     await server.stop()
     again = await server.start()
     assert (await again.laps.find(started.id))[0].state == "interrupted"
     assert await again.register.current("default") is None
-    assert (await lap(again)).report["corrections"] == 3
-    assert (await ask(again, "How long?"))[1] == ["47 days."]
+    begun, _ = await again.laps.recent("default")
+    assert (begun.state, begun.id != started.id) == ("running", True)
+    assert (await again.laps.wait(begun)).report["corrections"] == 3

@@ -96,3 +96,51 @@ async def test_a_lap_that_a_crash_cut_short_is_interrupted_at_the_next_start(dat
     assert found.finished_at is not None
     with pytest.raises(NotFound):
         await book.find("lap_2")
+
+
+async def test_a_paused_lap_rests_between_two_batches(book: LapBook) -> None:
+    steps: list[int] = []
+
+    async def work(lap: Lap) -> None:
+        for step in range(3):
+            steps.append(step)
+            await book.tell(lap, "imitating", step=step)
+            await book.breathe(lap)
+
+    lap = book.open("default")
+    await book.start(lap, work)
+    assert (await book.pause(lap.id)).state == "paused"
+    await asyncio.sleep(0.05)
+    rested = (await book.find(lap.id))[0]
+    assert rested.state == "paused"
+    assert len(steps) < 3
+    assert (await book.resume(lap.id)).state == "running"
+    ended = await book.wait(lap)
+    assert steps == [0, 1, 2]
+    assert ended.report["step"] == 2
+    with pytest.raises(BadInput, match="Only a lap that runs"):
+        await book.pause(lap.id)
+
+
+async def test_a_cancelled_lap_says_who_asked_and_frees_the_alias(book: LapBook) -> None:
+    async def work(lap: Lap) -> None:
+        await book.breathe(lap)
+        await asyncio.Event().wait()
+
+    lap = book.open("default")
+    await book.start(lap, work)
+    ended = await book.cancel(lap.id, "ada")
+    assert (ended.state, ended.report["failure"]) == ("cancelled", "cancelled by ada")
+    assert not book.busy
+
+
+async def test_what_was_cut_short_is_begun_again_unless_it_was_paused(database: Database) -> None:
+    """Also after an orderly stop, and when the server ends once more before it has begun it again."""
+    for name, state in (("lap_1", "running"), ("lap_2", "paused"), ("lap_3", "interrupted"), ("lap_4", "cancelled")):
+        lap = Lap(name, f"alias-{name}", state, "imitating", 1.0)
+        await database.run(lambda c, lap=lap: experience.put_lap(c, lap))
+    for _ in range(2):
+        assert [lap.id for lap in await LapBook(database).recover()] == ["lap_1", "lap_3"]
+    done = Lap("lap_5", "alias-lap_1", "done", "done", 2.0)
+    await database.run(lambda c: experience.put_lap(c, done))
+    assert [lap.id for lap in await LapBook(database).recover()] == ["lap_3"]

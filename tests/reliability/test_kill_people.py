@@ -12,8 +12,8 @@ from anubhav.feedback import Feedback
 
 
 def test_feedback_through_kills_counts_once_and_the_erased_stay_gone(tmp_path: Path) -> None:
-    write_model(tmp_path / "tiny")
-    server = Server(tmp_path / "tiny", tmp_path / "data")
+    write_model(tmp_path / "table")
+    server = Server(tmp_path / "table", tmp_path / "data")
     server.wait()
     headers = {"x-api-key": KEY}
     asked = {"model": "default", "messages": [{"role": "user", "content": "zanzibar"}], "max_tokens": 2, "user": "ann"}

@@ -12,6 +12,7 @@ from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
+from anubhav.releases.schedules import Schedules
 from anubhav.releases.trials import Trials
 from anubhav.rendering.renderer import Renderer
 from anubhav.rewards.baseline import Baselines
@@ -45,6 +46,7 @@ class House:
     register: Register
     trials: Trials
     laps: LapBook
+    schedules: Schedules
     probes: ProbeShelf
     heard: Heard
     links: Links

@@ -1,15 +1,17 @@
 """Improve: one lap of learning. `run_lap` reads like its own summary."""
 
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
 from anubhav.episodes.recorder import STAGE
-from anubhav.errors import BadInput
+from anubhav.errors import AnubhavError, BadInput
 from anubhav.flows.gating import find_verdict, keep_repairs, probes_for
 from anubhav.flows.house import House
-from anubhav.flows.lessons import recipe, teach
+from anubhav.flows.lessons import Pace, recipe, teach
 from anubhav.flows.sealing import Sealed, seal
 from anubhav.flows.trying import choose_action, let_go
 from anubhav.learning.presets import Preset
@@ -21,6 +23,7 @@ from anubhav.types.ids import new_id
 
 TENANT = "anubhav"
 """Whose the candidates are: the house's own. Aliases lend them to everybody."""
+log = logging.getLogger(__name__)
 
 
 async def start_lap(house: House, alias: str, who: str, preset: Preset | None = None) -> Lap:
@@ -47,12 +50,24 @@ async def start_lap(house: House, alias: str, who: str, preset: Preset | None = 
     return lap
 
 
+async def begin_again(house: House, cut: Sequence[Lap]) -> None:
+    """Laps that a crash cut short, from the start: what they were to learn from is unread still."""
+    for lap in cut:
+        try:
+            await start_lap(house, lap.alias, "anubhav")
+        except AnubhavError as problem:
+            log.warning("%s is not begun again: %s", lap.id, problem)
+        except Exception:  # whatever is wrong with a lap, the server has to come up
+            log.exception("%s is not begun again", lap.id)
+
+
 async def run_lap(house: House, lap: Lap, incumbent: Voice, sealed: Sealed, who: str, preset: Preset) -> None:
     """Fresh feedback → candidate → verdict → release. A crash anywhere before the last line leaves it all unread."""
     origin = incumbent.path or preset.spec
     candidate = await RunClient.start(house.desk, TENANT, incumbent.base_model, origin, tag=lap.id)
     try:
-        await teach(house, lap, candidate, incumbent, sealed.plan, preset)
+        pace = Pace(trained=lambda _: house.laps.breathe(lap))
+        await teach(house, lap, candidate, incumbent, sealed.plan, preset, pace)
         await house.laps.tell(lap, "saving")
         checkpoint = await candidate.save(lap.id, "weights")
     finally:
@@ -61,6 +76,7 @@ async def run_lap(house: House, lap: Lap, incumbent: Voice, sealed: Sealed, who:
     await house.laps.tell(lap, "judging", probes=len(probes))
     voice = await house.voices.of_path(TENANT, str(checkpoint.path))
     verdict = await find_verdict(house, lap, sealed, probes, incumbent, voice)
+    await house.laps.breathe(lap)
     await settle(house, lap, sealed, checkpoint, verdict, who)
     if verdict.outcome != "pass":
         await house.desk.checkpoints.delete(TENANT, str(checkpoint.path))

@@ -1,4 +1,7 @@
-"""The book of laps: one runs at a time for an alias, each keeps its phase, and a crash leaves it interrupted."""
+"""The book of laps: one runs at a time for an alias, can be paused and cancelled between batches, and keeps its phase.
+
+A lap that a crash or a stop cuts short is interrupted: its feedback is unread, and the next start begins it again.
+"""
 
 import asyncio
 import logging
@@ -7,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
-from anubhav.errors import AnubhavError, Busy, NotFound
+from anubhav.errors import AnubhavError, BadInput, Busy, NotFound
 from anubhav.store import experience
 from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Lap
@@ -22,11 +25,28 @@ class LapBook:
         self._open: dict[str, Lap] = {}
         """By alias, as last told."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._going: dict[str, asyncio.Event] = {}
+        """By alias; clear while the lap is paused."""
+        self._cancelled: dict[str, str] = {}
+        """By alias: who asked."""
 
-    async def recover(self) -> None:
-        """Laps that a crash cut short are over; their feedback is unread and waits for the next lap."""
+    async def recover(self) -> list[Lap]:
+        """Laps that a crash cut short are over; their feedback is unread.
+
+        Returns what is to be begun again: the last lap of each alias that a crash or a stop interrupted. One that was
+        paused then is cancelled instead.
+        """
         for lap in await self._database.run(lambda c: list(experience.running_laps(c))):
-            await self._end(lap, "interrupted", "the server ended while it ran")
+            if lap.state == "paused":
+                await self._end(lap, "cancelled", "the server ended while it was paused")
+            else:
+                await self._end(lap, "interrupted", "the server ended while it ran")
+        return [lap for lap in await self._database.run(experience.last_laps) if lap.state == "interrupted"]
+
+    @property
+    def busy(self) -> bool:
+        """Whether any lap runs; one that is paused does not."""
+        return any(lap.state == "running" for lap in self._open.values())
 
     def open(self, alias: str) -> Lap:
         """The alias's turn, for now in memory alone. Raises Busy, naming it, while another lap of this alias runs."""
@@ -42,6 +62,8 @@ class LapBook:
     async def start(self, lap: Lap, work: Callable[[Lap], Awaitable[None]]) -> None:
         """Keep the lap and run it in the background; a failure is written into it."""
         await self._database.run(lambda c: experience.put_lap(c, lap))
+        self._going[lap.alias] = asyncio.Event()
+        self._going[lap.alias].set()
         self._tasks[lap.alias] = asyncio.create_task(self._guard(lap, work), name=lap.id)
 
     async def wait(self, lap: Lap) -> Lap:
@@ -50,10 +72,51 @@ class LapBook:
             await asyncio.wait([task])
         return (await self.find(lap.id))[0]
 
+    async def breathe(self, lap: Lap) -> None:
+        """Between two batches: stay here while the lap is paused."""
+        await self._going[lap.alias].wait()
+
+    async def pause(self, name: str) -> Lap:
+        """After the batch under way, rest until it is resumed. Raises BadInput for a lap that does not run."""
+        lap = await self._running(name)
+        self._going[lap.alias].clear()
+        return await self._turn(lap, "paused")
+
+    async def resume(self, name: str) -> Lap:
+        """Go on at the next batch. Raises BadInput for a lap that does not run."""
+        lap = await self._running(name)
+        going = await self._turn(lap, "running")
+        self._going[lap.alias].set()
+        return going
+
+    async def cancel(self, name: str, who: str) -> Lap:
+        """End it without a verdict; its feedback stays unread. Raises BadInput for a lap that does not run."""
+        lap = await self._running(name)
+        self._cancelled[lap.alias] = who
+        task = self._tasks[lap.alias]
+        task.cancel()
+        await asyncio.wait([task])
+        return (await self.find(name))[0]
+
+    async def _running(self, name: str) -> Lap:
+        found, _ = await self.find(name)
+        lap = self._open.get(found.alias)
+        if lap is None or lap.id != name or found.alias not in self._tasks:
+            raise BadInput(f"{name} is {found.state}", hint="Only a lap that runs can be paused, resumed or cancelled.")
+        return lap
+
+    async def _turn(self, lap: Lap, state: Literal["running", "paused"]) -> Lap:
+        turned = self._open[lap.alias] = replace(self._open[lap.alias], state=state)
+        await self._database.run(lambda c: experience.put_lap(c, turned))
+        return turned
+
     async def _guard(self, lap: Lap, work: Callable[[Lap], Awaitable[None]]) -> None:
         try:
             await work(lap)
         except asyncio.CancelledError:
+            if who := self._cancelled.pop(lap.alias, None):
+                await self._end(self._open[lap.alias], "cancelled", f"cancelled by {who}")
+                return
             await self._end(self._open[lap.alias], "interrupted", "the server stopped")
             raise
         except AnubhavError as problem:
@@ -63,16 +126,16 @@ class LapBook:
             log.exception("%s failed", lap.id)
             await self._end(self._open[lap.alias], "failed", "an error of ours; the log says which")
         finally:
-            del self._open[lap.alias], self._tasks[lap.alias]
+            del self._open[lap.alias], self._tasks[lap.alias], self._going[lap.alias]
 
-    async def _end(self, lap: Lap, state: Literal["failed", "interrupted"], why: str) -> None:
+    async def _end(self, lap: Lap, state: Literal["failed", "cancelled", "interrupted"], why: str) -> None:
         report = {**lap.report, "failure": why}
         ended = replace(lap, state=state, phase=state, report=report, finished_at=time.time())
 
         def work(connection: Connection) -> None:
             found = experience.find_lap(connection, lap.id)
             # One that was settled a moment before it was stopped stays settled.
-            if found and found[0].state == "running":
+            if found and found[0].state in ("running", "paused"):
                 experience.put_lap(connection, ended)
 
         await self._database.run(work)
@@ -83,7 +146,7 @@ class LapBook:
 
     async def tell(self, lap: Lap, phase: str, **facts: object) -> None:
         """Where the lap is, for whoever watches."""
-        told = replace(lap, phase=phase, report={**self.report(lap), **facts})
+        told = replace(self._open[lap.alias], phase=phase, report={**self.report(lap), **facts})
         self._open[lap.alias] = told
         await self._database.run(lambda c: experience.put_lap(c, told))
 

@@ -186,8 +186,14 @@ def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int) -
     return [_lap(row) for row in rows]
 
 
+def last_laps(connection: sqlite3.Connection) -> list[Lap]:
+    """Of each alias."""
+    rows = connection.execute("SELECT * FROM laps WHERE seq IN (SELECT max(seq) FROM laps GROUP BY alias) ORDER BY seq")
+    return [_lap(row) for row in rows]
+
+
 def running_laps(connection: sqlite3.Connection) -> Iterator[Lap]:
-    rows = connection.execute("SELECT * FROM laps WHERE state = 'running'").fetchall()
+    rows = connection.execute("SELECT * FROM laps WHERE state IN ('running', 'paused')").fetchall()
     return (_lap(row) for row in rows)
 
 

@@ -185,7 +185,11 @@ CREATE TABLE trials (
 CREATE UNIQUE INDEX trials_running ON trials (alias) WHERE state = 'running';
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE, _TRIALS)
+_SCHEDULES = """
+CREATE TABLE schedules (alias TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE, _TRIALS, _SCHEDULES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

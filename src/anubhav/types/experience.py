@@ -197,7 +197,7 @@ class Lap:
 
     id: str
     alias: str
-    state: Literal["running", "done", "failed", "interrupted"]
+    state: Literal["running", "paused", "done", "failed", "cancelled", "interrupted"]
     phase: str
     started_at: float
     finished_at: float | None = None

@@ -7,12 +7,11 @@ import msgspec
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from anubhav.errors import NotFound
 from anubhav.flows.house import House
 from anubhav.flows.trying import compare, lift_json, measure_lift, roll_back
 from anubhav.http.anubhav import bodies
 from anubhav.http.anubhav.bodies import Body, Name
-from anubhav.http.anubhav.routes import house_of, live, operator
+from anubhav.http.anubhav.routes import house_of, known_alias, live, operator
 from anubhav.releases.trials import describe
 from anubhav.types.models import Principal
 from anubhav.types.releases import ReleasePolicy
@@ -54,7 +53,7 @@ async def roll_back_alias(
 @router.get("/v1/release-policies/{alias:path}", dependencies=[Depends(operator)])
 async def get_policy(alias: Name, house: House = Depends(house_of)) -> Json:
     """How the alias releases, what is tried out now, and how it stands."""
-    await _known(house, alias)
+    await known_alias(house, alias)
     policy, trial = await house.trials.policy(alias), await house.trials.running(alias)
     past = [describe(one, policy) for one in await house.trials.recent(alias)]
     now: Json | None = None
@@ -70,7 +69,7 @@ async def get_policy(alias: Name, house: House = Depends(house_of)) -> Json:
 
 @router.put("/v1/release-policies/{alias:path}", dependencies=[Depends(operator)])
 async def set_policy(alias: Name, body: Policy, house: House = Depends(house_of)) -> Json:
-    await _known(house, alias)
+    await known_alias(house, alias)
     policy = ReleasePolicy(tuple(body.steps), body.least_people, body.least_replies, body.margin, body.holdback)
     await house.trials.set_policy(alias, policy)
     return await get_policy(alias, house)
@@ -79,11 +78,5 @@ async def set_policy(alias: Name, body: Policy, house: House = Depends(house_of)
 @router.get("/v1/lift/{alias:path}", dependencies=[Depends(operator)])
 async def get_lift(alias: Name, house: House = Depends(house_of)) -> Json:
     """How much better the release is liked than the frozen base, by people who are answered by the one or the other."""
-    await _known(house, alias)
+    await known_alias(house, alias)
     return lift_json(await measure_lift(house, alias))
-
-
-async def _known(house: House, alias: str) -> None:
-    names = [name for name in await house.voices.names() if name not in house.models]
-    if alias not in names:
-        raise NotFound(f"There is no alias {alias[:100]!r}", hint=f"Use one of: {', '.join(names)}.")

@@ -10,7 +10,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from anubhav.episodes.recorder import Given
 from anubhav.errors import NotAllowed, NotAuthenticated, NotFound
 from anubhav.flows.house import House
-from anubhav.flows.improve import start_lap
 from anubhav.flows.react import react
 from anubhav.flows.trying import measure_lift
 from anubhav.http.anubhav import answers, bodies, pages
@@ -62,23 +61,6 @@ async def list_episodes(
 ) -> Json:
     found = await house.recorder.recent(limit, None if who.operator else who.tenant)
     return {"data": [answers.episode_json(episode, feedback) for episode, feedback in found]}
-
-
-@router.post("/v1/laps", status_code=202)
-async def start(body: bodies.Lap, house: House = Depends(house_of), who: Principal = Depends(operator)) -> Json:
-    return answers.lap_json(await start_lap(house, body.alias, who.tenant))
-
-
-@router.get("/v1/laps", dependencies=[Depends(operator)])
-async def list_laps(limit: Limit = 20, alias: str | None = None, house: House = Depends(house_of)) -> Json:
-    return {"data": [answers.lap_json(lap) for lap in await house.laps.recent(alias, limit)]}
-
-
-@router.get("/v1/laps/{lap}", dependencies=[Depends(operator)])
-async def get_lap(*, lap: str, evidence: bool = False, house: House = Depends(house_of)) -> Json:
-    """With `evidence`, every probe's score and what both voices said."""
-    found, scores = await house.laps.find(lap)
-    return {**answers.lap_json(found), **({"evidence": scores and msgspec.json.decode(scores)} if evidence else {})}
 
 
 @router.post("/v1/keys", dependencies=[Depends(operator)])
@@ -165,3 +147,10 @@ async def live(house: House) -> list[Any]:
     """What each alias answers with now."""
     found = [await house.register.current(alias) for alias in await house.register.aliases()]
     return [release for release in found if release]
+
+
+async def known_alias(house: House, alias: str) -> None:
+    """Raises NotFound, naming those there are."""
+    names = [name for name in await house.voices.names() if name not in house.models]
+    if alias not in names:
+        raise NotFound(f"There is no alias {alias[:100]!r}", hint=f"Use one of: {', '.join(names)}.")
