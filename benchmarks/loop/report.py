@@ -2,8 +2,9 @@
 
     python -m benchmarks.loop.report runs/*.txt --out docs/loop-report.md --images docs/images
 
-Takes the outputs of benchmarks.loop.simulate and benchmarks.loop.poison in any mix. Runs over the table show that the
-loop turns; only runs of a real model count towards learning. Plots: pip install 'anubhav[benchmarks]'.
+Takes the outputs of benchmarks.loop's simulate, poison, rewards, events and hacks in any mix; a .md file among them
+goes in as it is. Runs over the table show that the loop turns; only runs of a real model count towards learning.
+Plots: pip install 'anubhav[benchmarks]'.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from anubhav.gates.statistics import interval
+from benchmarks.loop import critics
 from benchmarks.loop import table as table_model
 from benchmarks.loop.plots import draw
 
@@ -28,12 +30,14 @@ _NOT = "not measured"
 
 def main(words: list[str] | None = None) -> None:
     chosen = _options().parse_args(words)
-    runs = [run for file in chosen.files for run in read(file.read_text(encoding="utf-8"))]
+    notes = [file.read_text(encoding="utf-8").strip() for file in chosen.files if file.suffix == ".md"]
+    lines = [file for file in chosen.files if file.suffix != ".md"]
+    runs = [run for file in lines for run in read(file.read_text(encoding="utf-8"))]
     if not runs:
         sys.exit("None of these files ends in a line of a simulation.")
     pictures = draw(simulations(runs), poisons(runs), chosen.images) if chosen.images else []
     home = chosen.out.parent if chosen.out else Path()
-    page = write(runs, [(title, picture.relative_to(home).as_posix()) for title, picture in pictures])
+    page = write(runs, [(title, picture.relative_to(home).as_posix()) for title, picture in pictures], notes)
     if chosen.out:
         chosen.out.write_text(page, encoding="utf-8")
     else:
@@ -48,7 +52,7 @@ def read(text: str) -> list[Run]:
             said: Any = json.loads(line)
         except ValueError:
             continue
-        if isinstance(said, dict) and ("success_after" in said or "t20" in said):
+        if isinstance(said, dict) and ("success_after" in said or "t20" in said or "benchmark" in said):
             found.append(said)
     return found
 
@@ -61,7 +65,7 @@ def poisons(runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if "t20" in run]
 
 
-def write(runs: Sequence[Run], pictures: Sequence[tuple[str, str]] = ()) -> str:
+def write(runs: Sequence[Run], pictures: Sequence[tuple[str, str]] = (), notes: Sequence[str] = ()) -> str:
     real = [run for run in simulations(runs) if run["model"] != table_model.NAME]
     parts = [
         "# What the learning loop truly does",
@@ -69,12 +73,15 @@ def write(runs: Sequence[Run], pictures: Sequence[tuple[str, str]] = ()) -> str:
         "server as anybody starts it. The truth is marked by a test that no lap, gate or rival ever sees. Made by\n"
         "`python -m benchmarks.loop.report`; do not edit by hand.",
         _about(runs),
-        "## Targets\n\n" + _table(("target", "asked for", "measured", "met"), targets(real, poisons(runs))),
+        "## Targets\n\n"
+        + _table(("target", "asked for", "measured", "met"), [*targets(real, poisons(runs)), *critics.targets(runs)]),
+        *(f"## How these runs were made\n\n{note}" for note in notes),
         "## Against other methods\n\nThe same records, at most the same tokens a night, at the last lap. "
         "Common questions are what nobody\n"
         "asks or teaches here: who loses them has forgotten.\n\n" + _methods(real),
         "## Runs\n\n" + _runs(simulations(runs)),
         "## Poison\n\n" + _poison(poisons(runs)),
+        _reward_model(runs),
         *(f"## {title}\n\n![{title}]({picture})" for title, picture in pictures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -181,11 +188,12 @@ def _runs(told: Sequence[Run]) -> str:
             f"{run['settings']['noise']:.0%}",
             f"{run['settings']['hostile']:.0%}",
             ", ".join(run["settings"]["tasks"]),
+            " ".join(str(run["settings"][name]) for name in ("pace", "dtype") if name in run["settings"]),
             f"{run['success_before']:.2f}",
             " → ".join(f"{row['success']:.2f} ({row['outcome']})" for row in run["laps"]),
             f"{run['win_rate']:.2f}",
             _number(run["repairs_kept"]),
-            f"{run['seconds'] / 60:.0f} min",
+            f"{run['seconds'] / 60:.0f} min{', cut short' if run.get('cut_short') else ''}",
         )
         for run in told
     ]
@@ -195,6 +203,7 @@ def _runs(told: Sequence[Run]) -> str:
         "noise",
         "hostile",
         "tasks",
+        "pace",
         "before",
         "after each lap",
         "win rate",
@@ -248,10 +257,32 @@ def _poison(told: Sequence[Run]) -> str:
     return "\n\n".join(parts) or _NOT
 
 
+def _reward_model(runs: Sequence[Run]) -> str:
+    """The critic by itself, without a lap."""
+    parts: list[str] = []
+    heads, rows = critics.preferences(runs)
+    if rows:
+        parts.append(
+            "## The reward model by itself\n\nReal replies, a hidden taste, and people who vote by it: how often the "
+            "critic agrees with the taste on\nheld-out pairs (`benchmarks.loop.rewards`).\n\n" + _table(heads, rows)
+        )
+    heads, rows = critics.hacks(runs)
+    if rows:
+        parts.append(
+            "## Planted reward hacks\n\nExploits written into real replies (`benchmarks.loop.hacks`). *bought*: a "
+            "policy answers with what no vote\nwas about. *voted*: a crowd votes it up, two trusted raters do not. "
+            "Paid more: of −1 … 1, seed by seed;\nan exploit that is not paid for needs no flag.\n\n"
+            + _table(heads, rows)
+        )
+    return "\n\n".join(parts)
+
+
 def _about(runs: Sequence[Run]) -> str:
     machines = sorted({str(run["machine"]["processor"]) for run in runs})
-    commits = sorted({run["commit"][:12] for run in runs})
-    return f"{len(runs)} runs on {'; '.join(machines)}, at {', '.join(commits)}."
+    commits = sorted({run["commit"][:12] or "a copy without a commit" for run in runs})
+    loads = [run["machine"]["busy"] for run in runs if "busy" in run["machine"]]
+    shared = f" The load of its last minute was {min(loads)} to {max(loads)} as they ended." if loads else ""
+    return f"{len(runs)} runs on {'; '.join(machines)}, at {', '.join(commits)}.{shared}"
 
 
 def _spread(values: Sequence[float], *, sign: bool = True) -> str:
@@ -280,7 +311,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="+", help="outputs of simulate and poison")
+    parser.add_argument("files", type=Path, nargs="+", help="outputs of benchmarks.loop, and notes")
     parser.add_argument("--out", type=Path, help="write the page here instead of printing it")
     parser.add_argument("--images", type=Path, help="draw plots into this folder, which is in or below that of --out")
     return parser

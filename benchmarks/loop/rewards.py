@@ -56,12 +56,21 @@ def taste(question: str, text: str) -> float:
     return worth
 
 
-async def replies(folder: Path, count: int, seed: int) -> list[Said]:
-    """Deviations of the taste, and features of the reply to the bare question, whatever instruction it came from."""
-    engine, renderer, chance = TorchEngine(folder), Renderer(folder), random.Random(seed)
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What the model said under some instruction, as an answer to the bare question."""
+
+    question: str
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    text: str
+
+
+async def speak(engine: TorchEngine, renderer: Renderer, count: int, seed: int) -> list[Spoken]:
+    chance = random.Random(seed)
     asked = [*_ASKED, *(f"What is {chance.randrange(2, 30)} + {chance.randrange(2, 10)}?" for _ in range(10))]
 
-    async def one(number: int) -> tuple[str, tuple[int, ...], list[int]]:
+    async def one(number: int) -> Spoken:
         question, style = asked[number % len(asked)], _STYLES[number % len(_STYLES)]
         told = [Message("system", style)] if style else []
         prompt = renderer.render([*told, Message("user", question)])
@@ -69,21 +78,32 @@ async def replies(folder: Path, count: int, seed: int) -> list[Said]:
         said: list[int] = []
         async for event in engine.sampler.sample(SampleRequest(prompt, params, priority="rollout")):
             said += event.tokens
-        return question, renderer.render([Message("user", question)]), said
+        bare = renderer.render([Message("user", question)])
+        return Spoken(question, bare, tuple(said), renderer.decode(said))
 
+    return list(await asyncio.gather(*map(one, range(count))))
+
+
+async def replies(folder: Path, count: int, seed: int) -> list[Said]:
+    """Deviations of the taste, and features of the reply to the bare question, whatever instruction it came from."""
+    engine, renderer = TorchEngine(folder), Renderer(folder)
     try:
-        found = await asyncio.gather(*map(one, range(count)))
-        read = await engine.reader.read([(prompt, said) for _, prompt, said in found])
+        found = await speak(engine, renderer, count, seed)
+        read = await engine.reader.read([(one.prompt, one.tokens) for one in found])
     finally:
         engine.close()
-    texts = [renderer.decode(said) for _, _, said in found]
-    worths = [taste(question, text) for (question, _, _), text in zip(found, texts, strict=True)]
+    worths = [taste(one.question, one.text) for one in found]
     middle = sum(worths) / len(worths)
     spread = math.sqrt(sum((worth - middle) ** 2 for worth in worths) / len(worths))
     return [
-        Said(View(tuple(float(value) for value in array.tolist()), covariates(text)), (worth - middle) / spread)
-        for array, text, worth in zip(read, texts, worths, strict=True)
+        Said(View(tuple(float(value) for value in array.tolist()), covariates(one.text)), (worth - middle) / spread)
+        for array, one, worth in zip(read, found, worths, strict=True)
     ]
+
+
+def yes(strength: float, chance: random.Random) -> bool:
+    """What an honest person says of so many deviations of their taste."""
+    return chance.random() < 1 / (1 + math.exp(-_STEEP * strength))
 
 
 class People:
@@ -94,7 +114,7 @@ class People:
         self._number = 0
 
     def yes(self, strength: float) -> bool:
-        return (self.chance.random() < 1 / (1 + math.exp(-_STEEP * strength))) != (self.chance.random() < self._noise)
+        return yes(strength, self.chance) != (self.chance.random() < self._noise)
 
     def vote(self, said: Sequence[Said]) -> tuple[Vote, float]:
         self._number += 1

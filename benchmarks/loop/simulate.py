@@ -41,7 +41,7 @@ def main(words: list[str] | None = None) -> None:
     plan = plan_of(chosen)
     with tempfile.TemporaryDirectory(prefix="anubhav-loop-") as scratch:
         folder = _folder(chosen, Path(scratch))
-        with ours(folder, Path(scratch)) as server:
+        with ours(folder, Path(scratch), chosen.dtype) as server:
             print(json.dumps(simulate(plan, server.url, KEY, folder, chosen)), flush=True)
 
 
@@ -56,7 +56,12 @@ def simulate(plan: Plan, url: str, key: str, folder: Path, chosen: argparse.Name
     line = Line(url, key)
     try:
         run = Simulation.open(plan, line, folder)
-        run.run()
+        try:
+            run.run()
+        except SystemExit:
+            # A run that is told to end says what it knows, once there is a lap to tell of.
+            if not run.table:
+                raise
         if chosen.record:
             records.write(run.records, chosen.record)
         return outcome(run, chosen, time.monotonic() - started)
@@ -81,6 +86,8 @@ def outcome(run: Simulation, chosen: argparse.Namespace, seconds: float) -> dict
             "attack": plan.attack or "mixed",
             "tasks": list(plan.tasks),
             "pace": plan.pace,
+            "exam": plan.exam,
+            "dtype": chosen.dtype,
             "holdback": plan.holdback,
         },
         "success_before": told[0]["base_success"],
@@ -92,6 +99,7 @@ def outcome(run: Simulation, chosen: argparse.Namespace, seconds: float) -> dict
             **{name: rival.told() for name, rival in run.rivals.items()},
         },
         "general_knowledge": general(told),
+        "cut_short": len(told) < plan.laps,
         "promotions": sum(row["promoted"] for row in told),
         "truly_worse_promotions": sum(row["truly_worse"] for row in told),
         "repairs_kept": kept(told),
@@ -146,6 +154,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer questions and half of the test")
     parser.add_argument("--table", action="store_true", help="over a table instead of a model")
     parser.add_argument("--model", default=NAME, help="catalogue name or folder (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", help="the server computes in (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=processors(), help="of the server (default: %(default)s)")
     parser.add_argument("--record", type=Path, help="write what was said here, a JSON line for each question")
     return parser

@@ -72,6 +72,24 @@ class Repairs:
         return found
 
 
+class Clock:
+    """Where a day's time goes."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self.parts: dict[str, float] = {}
+
+    def tick(self, part: str) -> None:
+        """What went by since the last tick was this part."""
+        now = time.monotonic()
+        self.parts[part] = round(self.parts.get(part, 0.0) + now - self._last, 1)
+        self._last = now
+
+    @property
+    def seconds(self) -> float:
+        return round(self._last - self._started, 1)
+
+
 @dataclass
 class Simulation:
     plan: Plan
@@ -99,18 +117,21 @@ class Simulation:
             self.table.append(row)
             note(
                 f"lap {day}: {row['outcome']}, success {row['base_success']:.2f} → {row['success']:.2f}, "
-                f"win rate {row['win_rate']:.2f}, {row['seconds']:.0f} s"
+                f"win rate {row['win_rate']:.2f}, {row['seconds']:.0f} s {row['seconds_of']}"
             )
 
     def _day(self, day: int) -> dict[str, Any]:
-        started = time.monotonic()
+        clock = Clock()
         for task in self.town.tasks:
             self.line.seal(self.plan.alias, task.probes(day))
         records = days.live(self.line, self.town, self.plan.alias, day)
         self.records += records
         self.repairs.known |= {item: None for item, _ in corrections(records)}
+        clock.tick("talk")
         before = self._marks(day)
+        clock.tick("exam")
         lap, spent = self._night()
+        clock.tick("lap")
         after = self._marks(day)
         base = self.exam.mark("base", self.line.base_model(), day)
         voice = self._voice()
@@ -135,9 +156,12 @@ class Simulation:
             "truly_worse": after[0] != before[0] and after[1].success < before[1].success - WORSE,
             "repairs": self.repairs.look(self.exam, voice, f"{self.plan.alias}@stable", day),
             "lap_tokens": spent,
-            "baselines": self._rival_nights(day, records, spent or _BUDGET),
+            "lap_report": _brief(lap),
         }
-        return {**row, "seconds": round(time.monotonic() - started, 1)}
+        clock.tick("exam")
+        row["baselines"] = self._rival_nights(day, records, spent or _BUDGET)
+        clock.tick("rivals")
+        return {**row, "seconds": clock.seconds, "seconds_of": clock.parts}
 
     def _voice(self) -> str:
         """The name of what the alias speaks with now."""
@@ -178,6 +202,12 @@ class Simulation:
             "by_task": {task: marks.of(task) for task in marks.by_task},
             **rival.told(),
         }
+
+
+def _brief(lap: dict[str, Any]) -> dict[str, Any]:
+    """What the lap tells of itself, without the verdict, whose reason stands beside it."""
+    told: dict[str, Any] = lap.get("report") or {}
+    return {name: value for name, value in told.items() if name not in ("verdict", "span", "release")}
 
 
 def hold_back(line: Line, alias: str, part: float) -> None:

@@ -84,8 +84,10 @@ def test_the_page_has_every_section_and_only_real_models_count(tmp_path: Path) -
     file = tmp_path / "runs.txt"
     lines = [run(1, 0.1, 0.5), run(2, 0.0, 0.9, model="table"), POISON]
     file.write_text("· lap 1\n" + "\n".join(map(json.dumps, lines)) + "\n{}\n[1]\n")
-    report.main([str(file), "--out", str(tmp_path / "page.md")])
+    (tmp_path / "notes.md").write_text("On a shared machine.\n")
+    report.main([str(file), str(tmp_path / "notes.md"), "--out", str(tmp_path / "page.md")])
     page = (tmp_path / "page.md").read_text()
+    assert "## How these runs were made\n\nOn a shared machine.\n\n" in page
     for head in ("## Targets", "## Against other methods", "## Runs", "## Poison"):
         assert head in page
     assert "+0.40 (1 run)" in page

@@ -238,6 +238,11 @@ def test_a_whole_run_over_a_table_ends_in_one_line(tmp_path: Path) -> None:
     assert 0 < compute["sft"]["tokens"] <= compute["ours"]
     assert [row["lap"] for row in figures["laps"]] == [1]
     assert all(abs(row["hostile_share"] - 0.2) < 0.03 for row in figures["laps"])
+    (row,) = figures["laps"]
+    assert row["seconds_of"].keys() == {"talk", "exam", "lap", "rivals"}
+    assert abs(sum(row["seconds_of"].values()) - row["seconds"]) < 1.0
+    assert row["lap_report"]["corrections"] > 0
+    assert "verdict" not in row["lap_report"]
     assert figures["promotions"] == sum(row["promoted"] for row in figures["laps"])
     assert figures["success_after"] == figures["laps"][-1]["success"]
     for name, reason in (("lift_covers_truth", "lift_reason"), ("reward_accuracy", "reward_reason")):

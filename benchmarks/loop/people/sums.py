@@ -17,7 +17,7 @@ class Sums:
     name = "sums"
     samples, temperature, tokens, sampled = 8, 1.0, 8, False
 
-    def __init__(self, seed: int, days: int, size: int = 24) -> None:
+    def __init__(self, seed: int, days: int, size: int = 40) -> None:
         self.a_day = size
         sums = [(a, b) for a in _FIRST for b in _SECOND if (a, b) not in _EARLIER]
         Random(f"sums:{seed}").shuffle(sums)

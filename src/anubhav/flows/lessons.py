@@ -28,6 +28,8 @@ from anubhav.types.sampling import SampleRequest, SamplingParams
 from anubhav.types.training import Datum, OptimParams, PassResult
 
 _TENANT = "anubhav"
+_MEASURED = 12
+"""Anchors that only tell how far a candidate went."""
 _SCORED = 128
 """Answers in one forward pass."""
 
@@ -187,27 +189,32 @@ async def _imitate(lesson: _Lesson, incumbent: Voice, plan: Plan) -> None:
         lesson.skip(recipe.steps)
         return
     await lesson.house.laps.tell(lesson.lap, "anchoring")
-    anchors = await _anchor(lesson.house, incumbent, preset)
+    count = recipe.steps * preset.anchors
+    anchors = await _anchor(lesson.house, incumbent, preset, count + _MEASURED)
     for step in range(recipe.steps):
         if not lesson.due:
             lesson.skip()
             continue
         examples = [*plan.corrections, *take(plan.replayed, step, preset.replayed)]
-        held = take(anchors, step, preset.anchors)
+        held = take(anchors[:count], step, preset.anchors)
         data = [imitation.imitate(one.prompt, one.answer, one.weight / len(examples)) for one in examples]
         data += [hold(anchor, preset.anchor_weight / len(held)) for anchor in held]
         origins = [origin for one in examples for origin in one.origins]
         result = await lesson.train(origins, data, "cross_entropy", recipe.at(step))
         await lesson.tell("imitating", step, recipe.steps, loss=round(result.metrics["loss:sum"], 4))
-    await lesson.house.laps.tell(lesson.lap, "measuring", kl_general=round(await _drift(lesson.run, anchors), 4))
+    away = await _drift(lesson.run, anchors[count:])
+    await lesson.house.laps.tell(lesson.lap, "measuring", kl_general=round(away, 4))
 
 
-async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Anchor]:
-    """What the incumbent says to general prompts, at temperature 1; the prompt's number is the seed."""
-    renderer = house.renderers[incumbent.base_model]
+async def _anchor(house: House, incumbent: Voice, preset: Preset, count: int) -> list[Anchor]:
+    """What the incumbent says to general prompts in turn, at temperature 1; the sample's number is its seed.
 
-    async def say(number: int, text: str) -> Anchor:
-        prompt = renderer.render([Message("user", text)])
+    None is used twice: what a sample has outside the likeliest tokens is an accident, and twice is learned by heart.
+    """
+    renderer, prompts = house.renderers[incumbent.base_model], anchor_prompts()
+
+    async def say(number: int) -> Anchor:
+        prompt = renderer.render([Message("user", prompts[number % len(prompts)])])
         params = SamplingParams(preset.anchor_tokens, seed=number, stop_tokens=renderer.stop_tokens)
         request = SampleRequest(
             prompt, params, incumbent.adapter, top_logprobs=preset.anchor_width, priority="training"
@@ -217,11 +224,11 @@ async def _anchor(house: House, incumbent: Voice, preset: Preset) -> list[Anchor
         logprobs = tuple(value for event in events for value in event.logprobs)
         return Anchor(prompt, said, tuple(likely for event in events for likely in event.top), logprobs)
 
-    return list(await asyncio.gather(*(say(number, text) for number, text in enumerate(anchor_prompts()))))
+    return list(await asyncio.gather(*map(say, range(count))))
 
 
 async def _drift(run: RunClient, anchors: Sequence[Anchor]) -> float:
-    """KL(incumbent ‖ candidate), nats per token of the anchors."""
+    """KL(incumbent ‖ candidate), nats per token of anchors that no step was held to."""
     now = await _score(run, [(one.prompt, one.said) for one in anchors])
     return policy.drift([(now[one.prompt, one.said].tolist()[len(one.prompt) - 1 :], one.logprobs) for one in anchors])
 

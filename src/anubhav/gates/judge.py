@@ -1,4 +1,4 @@
-"""The verdict. A candidate passes only if every target suite improved beyond chance and no guard suite fell.
+"""The verdict. A candidate passes only if a target suite improved beyond chance, no other fell, and no guard did.
 
 target:  gain proved at this lap's level, Holm-corrected, and worth having → improved; upper bound < 0 → fail; else, or
          with under five items, inconclusive.
@@ -37,6 +37,8 @@ _TOLERANCE = 0.10
 """Of other guard suites."""
 _LEAST = 0.01
 """A smaller gain is none, however sure."""
+_SLACK = 0.05
+"""What a target may lose within chance while another is proved to gain: one that nobody taught moves a little."""
 _FEWEST = 5
 """With fewer items a bootstrap knows no chance: one item alone has an interval of no width."""
 _HARM = ALPHA / 2
@@ -111,12 +113,15 @@ def _decide(found: Sequence[Comparison], spent: float) -> tuple[Outcome, str]:
         return "inconclusive", "; ".join(_worse(one, "may have got worse") for one in doubtful)
     if not targets:
         return "inconclusive", "no probe measures what this lap was to improve"
-    if few := [one for one in targets if one.n < _FEWEST]:
+    proved = [one for one in targets if one.outcome == "pass"]
+    few = [one for one in targets if one.n < _FEWEST]
+    if few and not proved:
         return "inconclusive", "; ".join(f"{one.suite} has {one.n} items, too few to tell from chance" for one in few)
-    if unsure := [one for one in targets if one.outcome != "pass"]:
+    unsure = [one for one in targets if one.outcome != "pass"]
+    if not proved or any(one.difference < -_SLACK for one in unsure):
         told = "; ".join(f"{one.suite} is within chance or too little: {_show(one)}" for one in unsure)
         return "inconclusive", f"{told}; this lap's level is {spent:.2g}"
-    return "pass", "; ".join(f"{one.suite} improved: {_show(one)}" for one in targets)
+    return "pass", "; ".join(f"{one.suite} improved: {_show(one)}" for one in proved)
 
 
 def _worse(one: Comparison, how: str) -> str:
