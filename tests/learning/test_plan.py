@@ -102,6 +102,12 @@ def test_a_lone_thumb_is_liked_and_several_answers_to_a_prompt_are_rated_against
     assert not several.likings
 
 
+def test_samples_of_one_request_that_are_all_the_same_are_a_group_and_not_so_many_likes() -> None:
+    same = {"s": episode("s", (3, 3), (9, 0), (9, 0))}
+    found = plan([feedback("s", "thumb", choice, value=1.0) for choice in (0, 1)], episodes=same)
+    assert (len(found.rated), found.likings) == (2, ())
+
+
 def test_an_outcome_is_a_verified_reward_even_of_a_lone_answer_unless_that_is_off_policy() -> None:
     outcome = feedback("c", "outcome", value=1.0, text="tests")
     assert [(one.answer, one.reward) for one in plan([outcome]).rated] == [((8, 0), 1.0)]

@@ -194,7 +194,13 @@ def _judged(
     for one in found:
         if one.onpolicy:
             groups[one.prompt].add(one.choice.tokens)
-    reinforced = [one for one in found if one.onpolicy and (one.value.measured or len(groups[one.prompt]) > 1)]
+    # Eight samples that are all the same are a group that agrees, not eight likes: as likes they go far for nothing.
+    sampled = Counter(one.episode.id for one in found if one.onpolicy)
+
+    def in_group(one: _Said) -> bool:
+        return one.value.measured or len(groups[one.prompt]) > 1 or sampled[one.episode.id] > 1
+
+    reinforced = [one for one in found if one.onpolicy and in_group(one)]
     judged = {(one.episode.id, one.place) for one in reinforced}
     liked = [one for one in found if (one.episode.id, one.place) not in judged]
     clear = [one for one in liked if abs(one.value.reward) >= _NEUTRAL]
