@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, context: int = 512) -> None:
     """258 tokens: two that frame a turn, and the 256 bytes."""
     folder.mkdir()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -26,7 +26,7 @@ def write_model(folder: Path) -> None:
     config = {
         "architectures": ["AnubhavFake"],
         "vocab_size": len(words),
-        "max_position_embeddings": 512,
+        "max_position_embeddings": context,
         "eos_token_id": 1,
     }
     (folder / "config.json").write_text(json.dumps(config))

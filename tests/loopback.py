@@ -42,8 +42,8 @@ class Loopback:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
-async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
-    model = Model("tiny", folder / "tiny", "Apache-2.0", "folder", 512, 258)
+async def host(folder: Path, context: int, started: "Future[tuple[Loopback, uvicorn.Server]]") -> None:
+    model = Model("tiny", folder / "tiny", "Apache-2.0", "folder", context, 258)
     settings = Settings(data_dir=folder / "data", models_dir=folder / "models", api_key=KEY)
     async with build(settings, {"tiny": model}) as (house, keyring):
         await keyring.preset(KEY)
@@ -59,12 +59,12 @@ async def host(folder: Path, started: "Future[tuple[Loopback, uvicorn.Server]]")
 
 
 @contextmanager
-def hosted(folder: Path) -> Generator[Loopback]:
+def hosted(folder: Path, context: int = 512) -> Generator[Loopback]:
     started: Future[tuple[Loopback, uvicorn.Server]] = Future()
 
     def serve() -> None:
         try:
-            asyncio.run(host(folder, started))
+            asyncio.run(host(folder, context, started))
         except Exception as problem:
             started.set_exception(problem)
             raise

@@ -39,6 +39,8 @@ from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
 from anubhav.http.errors import answer
+from anubhav.memory.policies import MemoryPolicies
+from anubhav.memory.shelf import Shelf
 from anubhav.ports import Reader, Sampler, Trainer
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
@@ -163,11 +165,13 @@ def _join(
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
     desk = Desk(database, trainers, data_dir, Limits(models))
     voices = Voices(database, samplers, desk.checkpoints)
-    critic = Critic(database, {name: engines[model.folder].reader for name, model in models.items()}, renderers)
+    readers = {name: engines[model.folder].reader for name, model in models.items()}
+    critic = Critic(database, readers, renderers)
     policies = Policies(database)
     return House(
         models=models,
         renderers=renderers,
+        readers=readers,
         desk=desk,
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
@@ -187,6 +191,8 @@ def _join(
         probes=ProbeShelf(database),
         heard=Heard(),
         links=Links(data_dir / "signing-key"),
+        memories=Shelf(database),
+        memory_policies=MemoryPolicies(database),
     )
 
 

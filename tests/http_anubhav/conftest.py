@@ -29,8 +29,14 @@ class Front:
 
 
 @pytest.fixture
-async def front(tmp_path: Path) -> AsyncIterator[Front]:
-    write_model(tmp_path / "tiny")
+def context() -> int:
+    """Tokens that the model reads."""
+    return 512
+
+
+@pytest.fixture
+async def front(tmp_path: Path, context: int) -> AsyncIterator[Front]:
+    write_model(tmp_path / "tiny", context)
     model = inspect(tmp_path / "tiny", "tiny", repair="")
     settings = Settings(tmp_path / "data", tmp_path / "models", models=("tiny",))
     async with build(settings, {"tiny": model}) as (house, keyring):

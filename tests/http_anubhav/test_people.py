@@ -209,9 +209,11 @@ async def test_policies_are_the_operators_and_work_from_the_next_reply(front: An
 async def test_a_user_opts_out_and_in(front: Any) -> None:
     await teach(front, "Who?", "Me.", "ann")
     put = await front.user.put("/v1/users/ann/consent", json={"train": False})
-    assert put.json() == {"user": "ann", "episodes": 1, "train": False}
+    assert put.json() == {"user": "ann", "episodes": 1, "memories": [], "train": False}
     assert (await front.operator.post("/v1/laps", json={})).status_code == 400
-    assert (await front.operator.get("/v1/users/ann")).json() == {"user": "ann", "episodes": 0, "train": True}
+    assert (await front.operator.get("/v1/users/ann")).json() == {
+        "user": "ann", "episodes": 0, "memories": [], "train": True,
+    }  # fmt: skip
     await front.user.put("/v1/users/ann/consent", json={"train": True})
     assert (await front.user.get("/v1/users/ann")).json()["train"] is True
 

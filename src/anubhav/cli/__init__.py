@@ -9,6 +9,7 @@ from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
 from anubhav.cli.keys import key
 from anubhav.cli.laps import lap
+from anubhav.cli.memory import memory
 from anubhav.cli.models import models
 from anubhav.cli.people import erase, policy
 from anubhav.cli.probes import probes, verdicts
@@ -46,6 +47,7 @@ for command in (
     trace,
     erase,
     policy,
+    memory,
     probes,
     verdicts,
     models,

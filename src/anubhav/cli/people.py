@@ -34,6 +34,8 @@ def erase(remote: Remote, *, user: str, tenant: str | None, retrain: bool, form:
 
 def _report(found: dict[str, Any]) -> str:
     lines = [f"{len(found['removed'])} episodes and {found['feedback']} judgements of {found['user']} are gone"]
+    if found["memories"]:
+        lines.append(f"{found['memories']} memories of theirs are gone")
     for export in found["exports"]:
         freed = export["freed_rows"]
         done = "delete it by hand" if freed is None else f"{freed} rows taken out"

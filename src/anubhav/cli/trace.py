@@ -19,7 +19,7 @@ _CHILDREN = 20
 def trace(remote: Remote, *, name: str, form: Format) -> None:
     """Trace ID, a reply (`ep_…`), feedback, lap, release or adapter, or rater:NAME or user:NAME.
 
-    Back: reply, adapter, release, lap, batches, episodes, feedback, rater. On: laps, adapters, replies.
+    Back: reply, memory, adapter, release, lap, batches, episodes, feedback, rater. On: laps, adapters, replies.
     """
     found = remote.get(f"/v1/trace/{name}")
     if form == "json":
@@ -60,7 +60,7 @@ def _tree(root: str, edges: list[dict[str, Any]], nodes: dict[str, Any]) -> list
 
 def _describe(node: dict[str, Any]) -> str:
     facts = node["facts"]
-    names = ("alias", "action", "state", "kind", "rater", "user", "path")
+    names = ("alias", "action", "state", "kind", "rater", "user", "path", "scope", "key")
     shown = [f"{name} {facts[name]}" for name in names if facts.get(name)]
     when = facts.get("created_at") or facts.get("started_at")
     return " · ".join([f"{node['kind']} {node['id']}", *shown, *([moment(when)] if when else [])])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anubhav.episodes.recorder import STAGE
-from anubhav.store import experience, lineage, people
+from anubhav.store import experience, lineage, memories, memory_policies, people
 from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Episode, Feedback, split_target
 from anubhav.types.ids import new_id
@@ -26,6 +26,8 @@ class Erased:
     """All that was ever erased of this person: episodes and feedback."""
     laps: tuple[Mapping[str, object], ...]
     exports: tuple[Mapping[str, object], ...]
+    memories: int
+    """Their own, and those of every session in which they said something."""
 
 
 class People:
@@ -39,11 +41,12 @@ class People:
         return found
 
     async def look(self, tenant: str, user: str) -> dict[str, object]:
-        """How much is kept of somebody, and whether it is learned from."""
+        """How much is kept of somebody, what is remembered, and whether it is learned from."""
         return await self._database.run(
             lambda c: {
                 "user": user,
                 "episodes": len(people.episodes_of_user(c, tenant, user)),
+                "memories": memories.of_person(c, tenant, user),
                 "train": people.consents(c, tenant, user),
             }
         )
@@ -92,20 +95,25 @@ class People:
 
 def _erase(connection: Connection, tenant: str, user: str, who: str) -> Erased:
     mark = hashlib.sha256(f"{tenant}\0{user}".encode()).hexdigest()
-    episodes = people.episodes_of_user(connection, tenant, user)
+    remembered = memories.of_person(connection, tenant, user)
+    # What is remembered of somebody stands in the prompts of others who spoke in the same session.
+    theirs = people.episodes_of_user(connection, tenant, user)
+    episodes = list(dict.fromkeys([*theirs, *memories.seen_by(connection, remembered)]))
     said = people.feedback_ids_by(connection, tenant, user)
     people.mark_erased(connection, tenant, mark, [*episodes, *said])
     names = people.erased_of(connection, tenant, mark)
     laps = lineage.taught_on(connection, names)
     for lap in people.laps_with(connection, names):
         people.clean_lap(connection, lap, frozenset(names))
+    memories.drop(connection, remembered)
+    memory_policies.drop_labels(connection, tenant, names)
     feedback = people.drop_episodes(connection, episodes)
     feedback += people.drop_feedback_by(connection, tenant, user)
     exports = people.exports_of(connection, names)
-    if episodes or feedback:
+    if episodes or feedback or remembered:
         details = {"episodes": len(episodes), "feedback": feedback, "laps": [lap["lap"] for lap in laps], "by": who}
         people.keep_audit(connection, tenant, "user_erased", details)
-    return Erased(tuple(episodes), feedback, tuple(names), tuple(laps), tuple(exports))
+    return Erased(tuple(episodes), feedback, tuple(names), tuple(laps), tuple(exports), len(remembered))
 
 
 def _expire(connection: Connection, now: float) -> list[str]:

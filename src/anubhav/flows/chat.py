@@ -1,4 +1,7 @@
-"""Chat: messages → tokens → a voice fixed for this reply → text, and an episode before the last word is given."""
+"""Chat: messages → tokens → a voice fixed for this reply → text, and an episode before the last word is given.
+
+With a memory the messages are those of its prompt, and the reply is remembered before the last word as well.
+"""
 
 import time
 from collections.abc import AsyncGenerator
@@ -7,11 +10,13 @@ from dataclasses import dataclass, replace
 
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
+from anubhav.flows.remembering import Asking, Remembered, keep, recall
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
 from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
+from anubhav.types.remembering import MemoryUse
 from anubhav.types.sampling import SampleRequest, SamplingParams
 
 _USUAL_TOKENS = 1024
@@ -37,6 +42,8 @@ class Question:
     """False: recorded, and never learned from."""
     kept: bool = True
     """False: not recorded at all."""
+    memory: MemoryUse | None = None
+    """Whether `messages` are only what is new, or a history: what was said before is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Reply:
     voice: Voice
     prompt_tokens: tuple[int, ...]
     pieces: AsyncGenerator[Piece]
+    memory: str | None = None
+    """`<id>@<version>` of what is remembered in the prompt."""
 
 
 async def begin(house: House, tenant: str, question: Question) -> Reply:
@@ -55,7 +64,9 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     arm, model_name = await house.trials.place(question.model, tenant, question.user or question.session)
     voice = await house.voices.resolve(tenant, model_name)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
-    prompt = renderer.render(question.messages)
+    name = new_id("ep")
+    found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
+    prompt = renderer.render(found.messages if found else question.messages)
     room = room_after(prompt, model)
     params = SamplingParams(
         min(question.max_tokens or _USUAL_TOKENS, room),
@@ -69,9 +80,8 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )
     stream = speak(house.voices, voice, request, renderer, question.stop)
-    name = new_id("ep")
-    reply = Reply(name, voice, prompt, stream)
-    return replace(reply, pieces=_recorded(house, tenant, question, arm, reply))
+    reply = Reply(name, voice, prompt, stream, found.name if found else None)
+    return replace(reply, pieces=_recorded(house, tenant, question, arm, reply, found))
 
 
 async def _recorded(
@@ -80,6 +90,7 @@ async def _recorded(
     question: Question,
     arm: Arm,
     reply: Reply,
+    found: Remembered | None,
 ) -> AsyncGenerator[Piece]:
     """Every piece as it comes; the one that ends the last choice only after the episode is safe."""
     voice = reply.voice
@@ -93,16 +104,24 @@ async def _recorded(
             left -= piece.stop_reason is not None
             if not left and question.kept:
                 episode = Episode(
-                    reply.id, tenant, voice.name, voice.base_model, voice.adapter, question.messages,
-                    reply.prompt_tokens, tuple(map(_choice, heard)), question.temperature, started,
-                    time.time() - started, question.session, user=question.user, turn=question.turn, arm=arm,
-                    trainable=question.trainable, waited=waited,
+                    reply.id, tenant, voice.name, voice.base_model, voice.adapter,
+                    found.messages if found else question.messages, reply.prompt_tokens,
+                    tuple(map(_choice, heard)), question.temperature, started, time.time() - started,
+                    question.session, user=question.user, turn=question.turn, arm=arm, trainable=question.trainable,
+                    waited=waited, memory=reply.memory,
                 )  # fmt: skip
                 kept = await house.recorder.record(episode)
                 if kept.trainable and kept.turn == "main":
                     house.critic.remember(kept)
-                    await take_hint(house, kept)
+                    await take_hint(house, replace(kept, messages=question.messages) if found else kept)
+                if found:
+                    await keep(house, found, tenant, episode.choices[0].text)
             yield piece
+
+
+def _asking(question: Question, use: MemoryUse, voice: Voice, episode: str) -> Asking:
+    writes = question.kept and question.turn == "main"
+    return Asking(use, question.messages, voice.base_model, episode, question.session, question.user, writes)
 
 
 def _choice(pieces: list[Piece]) -> Choice:

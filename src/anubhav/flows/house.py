@@ -10,6 +10,9 @@ from anubhav.episodes.recorder import Recorder
 from anubhav.flows.links import Links
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
+from anubhav.memory.policies import MemoryPolicies
+from anubhav.memory.shelf import Shelf
+from anubhav.ports import Reader
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.releases.schedules import Schedules
@@ -31,6 +34,7 @@ class House:
     models: Mapping[str, Model]
     """By served name; the first is what aliases start from."""
     renderers: Mapping[str, Renderer]
+    readers: Mapping[str, Reader]
     desk: Desk
     voices: Voices
     sampling: SamplingSessions
@@ -50,3 +54,5 @@ class House:
     probes: ProbeShelf
     heard: Heard
     links: Links
+    memories: Shelf
+    memory_policies: MemoryPolicies

@@ -191,6 +191,8 @@ class Sweeper:
             count += len(gone)
             await self._house.critic.forget([], gone)
             self._house.heard.forget(gone)
+        while await self._house.memories.expire(now):
+            pass
         return count
 
     async def _go(self) -> None:

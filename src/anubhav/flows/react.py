@@ -1,4 +1,7 @@
-"""React: feedback is kept, then acknowledged; the running baseline takes one small step now, the critic one soon."""
+"""React: feedback is kept, then acknowledged; the running baseline takes one small step now, the critic one soon.
+
+On a reply that remembered something it also says what was worth remembering.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 
 from anubhav.episodes.recorder import Given
 from anubhav.flows.house import House
+from anubhav.flows.memory_lessons import take_note
 from anubhav.flows.reviewing import look
 from anubhav.types.experience import Feedback
 
@@ -25,6 +29,7 @@ async def react(house: House, tenant: str, given: Sequence[Given]) -> list[Recei
     for feedback, episode, status in kept:
         if status == "accepted":
             fresh[episode.alias].append(feedback)
+            await take_note(house, feedback, episode)
     for alias, feedback in fresh.items():
         await house.baselines.observe(alias, feedback)
         house.critic.nudge(alias)

@@ -6,6 +6,8 @@ from anubhav.flows.house import House
 from anubhav.http import errors
 from anubhav.http.anubhav.judgement import router as judgement_router
 from anubhav.http.anubhav.laps import router as laps_router
+from anubhav.http.anubhav.memory import router as memory_router
+from anubhav.http.anubhav.memory_policies import router as memory_policies_router
 from anubhav.http.anubhav.people import router as people_router
 from anubhav.http.anubhav.probes import router as probes_router
 from anubhav.http.anubhav.releases import router as releases_router
@@ -23,8 +25,9 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     app.state.house = house
     app.state.keyring = keyring
     errors.install(app)
-    ours = (anubhav_router, laps_router, releases_router, people_router, judgement_router, probes_router)
-    for router in (*ours, openai_router, tinker_router, hub_router):
+    loop = (laps_router, releases_router, judgement_router, probes_router)
+    remembered = (memory_router, memory_policies_router)
+    for router in (anubhav_router, *loop, people_router, *remembered, openai_router, tinker_router, hub_router):
         app.include_router(router)
     app.add_middleware(Door, keyring=keyring, hosts=hosts)
     return app

@@ -24,8 +24,8 @@ _HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
 """Tokenizer files, as a model hub serves them: its clients send no key of ours."""
 _SIGNED = re.compile(r"/api/v1/signed/[^/]+/[^/]+")
 """Downloads at addresses this server signed: the route checks the signature."""
-_PAGES = re.compile(r"/|/favicon\.ico|/static/.+")
-"""The page itself turns to its sign-in text when there is no principal."""
+_PAGES = re.compile(r"/|/memory|/favicon\.ico|/static/.+")
+"""A page itself turns to its sign-in text when there is no principal."""
 
 
 def is_public(method: str, path: str) -> bool:

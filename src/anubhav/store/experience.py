@@ -12,12 +12,12 @@ from anubhav.types.experience import Episode, Feedback, Lap, Probe, rater_of
 def add_episode(connection: sqlite3.Connection, episode: Episode) -> bool:
     """False when there is one of this id already."""
     added = connection.execute(
-        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter, arm)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter, arm,"
+        " memory) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
         (
             episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at,
             episode.user, episode.turn, "" if episode.origin else episode.adapter or "",
-            "asked" if episode.origin else episode.arm,
+            "asked" if episode.origin else episode.arm, episode.memory,
         ),
     )  # fmt: skip
     return added.rowcount == 1

@@ -25,7 +25,7 @@ parents (lap, adapter) AS (
 _FACTS = """
 SELECT kind, id, CASE kind
     WHEN 'reply' THEN (SELECT json_object('alias', alias, 'tenant', tenant, 'user', user, 'session', session,
-        'turn', turn, 'created_at', created_at) FROM episodes WHERE episodes.id = walk.id)
+        'turn', turn, 'memory', memory, 'created_at', created_at) FROM episodes WHERE episodes.id = walk.id)
     WHEN 'feedback' THEN (SELECT json_object('kind', kind, 'rater', rater, 'tenant', tenant, 'created_at', created_at)
         FROM feedback WHERE feedback.id = walk.id)
     WHEN 'lap' THEN (SELECT json_object('alias', alias, 'state', state, 'started_at', started_at)
@@ -34,6 +34,8 @@ SELECT kind, id, CASE kind
         FROM releases WHERE releases.id = walk.id)
     WHEN 'adapter' THEN (SELECT json_object('path', path, 'base_model', base_model)
         FROM checkpoints WHERE checkpoints.adapter = walk.id LIMIT 1)
+    WHEN 'memory' THEN (SELECT json_object('scope', scope, 'key', key, 'version', version)
+        FROM memories WHERE memories.id = substr(walk.id, 1, instr(walk.id, '@') - 1))
     END AS facts, source, what
 FROM walk
 """
@@ -44,6 +46,9 @@ walk (kind, id, source, what) AS (
     UNION SELECT 'adapter', episodes.adapter, walk.id, 'said by'
         FROM walk JOIN episodes ON episodes.id = walk.id
         WHERE walk.kind = 'reply' AND walk.source IS NULL AND episodes.adapter <> ''
+    UNION SELECT 'memory', episodes.memory, walk.id, 'remembered from'
+        FROM walk JOIN episodes ON episodes.id = walk.id
+        WHERE walk.kind = 'reply' AND walk.source IS NULL AND episodes.memory IS NOT NULL
     UNION SELECT 'reply', feedback.episode, walk.id, 'about'
         FROM walk JOIN feedback ON feedback.id = walk.id WHERE walk.kind = 'feedback' AND walk.source IS NULL
     UNION SELECT 'adapter', releases.adapter, walk.id, 'released'

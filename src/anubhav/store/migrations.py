@@ -189,7 +189,48 @@ _SCHEDULES = """
 CREATE TABLE schedules (alias TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 """
 
-STEPS = (_FIRST, _SAMPLING, _REGISTRY, _LOSSES, _INSERTS, _QUOTAS, _ROUTES, _BELIEFS, _PEOPLE, _TRIALS, _SCHEDULES)
+_MEMORIES = """
+CREATE TABLE memories (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, user TEXT,
+    base_model TEXT NOT NULL, budget INTEGER NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
+    oldest REAL, created_at REAL NOT NULL, updated_at REAL NOT NULL, UNIQUE (tenant, scope, key));
+CREATE INDEX memories_by_user ON memories (tenant, user);
+CREATE INDEX memories_by_age ON memories (tenant, oldest);
+CREATE TABLE memory_heard (
+    memory TEXT NOT NULL, session TEXT NOT NULL, messages INTEGER NOT NULL, asked TEXT NOT NULL,
+    answered TEXT NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (memory, session)) WITHOUT ROWID;
+CREATE TABLE memory_ledger (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, memory TEXT NOT NULL, version INTEGER NOT NULL, chunk TEXT NOT NULL,
+    act TEXT NOT NULL, body BLOB NOT NULL, episode TEXT, created_at REAL NOT NULL);
+CREATE INDEX memory_ledger_by_memory ON memory_ledger (memory, seq);
+CREATE INDEX memory_ledger_by_episode ON memory_ledger (episode, seq) WHERE episode IS NOT NULL;
+CREATE TABLE memory_policies (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, action TEXT NOT NULL, body TEXT NOT NULL,
+    who TEXT NOT NULL, why TEXT NOT NULL, created_at REAL NOT NULL);
+CREATE INDEX memory_policies_by_tenant ON memory_policies (tenant, seq);
+CREATE TABLE memory_labels (
+    tenant TEXT NOT NULL, feedback TEXT NOT NULL, episode TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (tenant, feedback)) WITHOUT ROWID;
+CREATE INDEX memory_labels_by_episode ON memory_labels (episode);
+ALTER TABLE episodes ADD COLUMN memory TEXT;
+CREATE INDEX episodes_by_memory ON episodes (memory) WHERE memory IS NOT NULL;
+"""
+
+
+STEPS = (
+    _FIRST,
+    _SAMPLING,
+    _REGISTRY,
+    _LOSSES,
+    _INSERTS,
+    _QUOTAS,
+    _ROUTES,
+    _BELIEFS,
+    _PEOPLE,
+    _TRIALS,
+    _SCHEDULES,
+    _MEMORIES,
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -59,6 +59,8 @@ class Episode:
     """Seconds until the first word."""
     origin: str | None = None
     """Where it was imported from; None for what was said here."""
+    memory: str | None = None
+    """`<id>@<version>` of the memory in its prompt; `messages` are then as they stood there."""
 
     @property
     def as_sampled(self) -> bool:

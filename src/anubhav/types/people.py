@@ -42,7 +42,7 @@ class Node:
 
     id: str
     kind: str
-    """reply, adapter, release, lap, feedback, rater, user."""
+    """reply, adapter, release, lap, feedback, memory, rater, user."""
     facts: Mapping[str, object]
 
 

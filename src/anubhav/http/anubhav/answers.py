@@ -39,6 +39,7 @@ def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
         "turn": episode.turn,
         "trainable": episode.trainable,
         "redacted": episode.redacted,
+        "memory": episode.memory,
         "created_at": episode.created_at,
         "messages": [message_json(message) for message in episode.messages],
         "choices": [{"text": choice.text, "stop_reason": choice.stop_reason} for choice in episode.choices],

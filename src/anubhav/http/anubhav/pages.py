@@ -29,7 +29,7 @@ def static(name: str) -> bytes | None:
 
 
 def sign_in_page(problem: str = "") -> str:
-    return _render(signed_in=False, problem=problem)
+    return render("status.html", signed_in=False, problem=problem)
 
 
 def status_page(
@@ -40,10 +40,11 @@ def status_page(
     episodes: Sequence[tuple[Episode, Sequence[Feedback]]],
     lifts: Sequence[Lift] = (),
 ) -> str:
-    return _render(
+    return render(
+        "status.html",
         signed_in=True,
         models=list(models),
-        now=_moment(datetime.now(UTC).timestamp()),
+        now=moment(datetime.now(UTC).timestamp()),
         aliases=[_alias(release, lifts) for release in live] or [_untaught(models)],
         laps=[_lap(lap) for lap in laps],
         releases=[_release(release) for release in releases],
@@ -53,17 +54,17 @@ def status_page(
 
 @cache
 def _environment() -> Environment:
-    page = _WEB.joinpath("status.html").read_text(encoding="utf-8")
-    # The name's ending switches on the escaping of everything that is put into the page.
-    return Environment(templates={"status.html": page}, auto_escape_callback=lambda name: "html")
+    templates = {name: _WEB.joinpath(name).read_text(encoding="utf-8") for name in ("status.html", "memory.html")}
+    # Everything that is put into a page is escaped.
+    return Environment(templates=templates, auto_escape_callback=lambda name: "html")
 
 
-def _render(**context: Any) -> str:
-    return _environment().render_template("status.html", **context)
+def render(page: str, **context: Any) -> str:
+    return _environment().render_template(page, **context)
 
 
 def _alias(release: Release, lifts: Sequence[Lift]) -> Json:
-    since = f"since {_moment(release.created_at)}, by {release.who}: {release.why}"
+    since = f"since {moment(release.created_at)}, by {release.who}: {release.why}"
     title = "taught" if release.path else "base model"
     lift = next((_lift(one) for one in lifts if one.alias == release.alias), "")
     return {"name": f"{release.alias}@stable", "title": title, "detail": since, "path": release.path, "lift": lift}
@@ -89,7 +90,7 @@ def _lap(lap: Lap) -> Json:
         "outcome": verdict.get("outcome", lap.state),
         "reason": verdict.get("reason", ""),
         "phase": lap.phase,
-        "when": _moment(lap.started_at),
+        "when": moment(lap.started_at),
         "took": _took((lap.finished_at or datetime.now(UTC).timestamp()) - lap.started_at),
         "suites": [_suite(suite) for suite in verdict.get("comparisons", ())],
     }
@@ -124,7 +125,7 @@ def _release(release: Release) -> Json:
         "path": release.path or "base model",
         "who": release.who,
         "why": release.why,
-        "when": _moment(release.created_at),
+        "when": moment(release.created_at),
     }
 
 
@@ -139,7 +140,7 @@ def _episode(episode: Episode, feedback: Sequence[Feedback]) -> Json:
         "alias": episode.alias,
         "question": _cut(asked[-1] if asked else ""),
         "answer": _cut(episode.choices[0].text if episode.choices else "") + more,
-        "when": _moment(episode.created_at),
+        "when": moment(episode.created_at),
         "took": f"{episode.seconds:.1f} s",
         "feedback": shown,
     }
@@ -160,7 +161,7 @@ def _cut(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%d %b %H:%M:%S")
 
 

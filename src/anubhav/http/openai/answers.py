@@ -45,18 +45,19 @@ async def whole(reply: Reply, renderer: Renderer, n: int, *, logprobs: bool) -> 
         for index, one in enumerate(heard)
     ]
     made = sum(len(piece.tokens) for one in heard for piece in one)
+    cached = max(piece.cached for one in heard for piece in one)
     head = {**head_of(reply.id, reply.voice), "object": "chat.completion"}
-    return {**head, "choices": choices, "usage": usage_of(len(reply.prompt_tokens), made)}
+    return {**head, "choices": choices, "usage": usage_of(len(reply.prompt_tokens), made, cached)}
 
 
 async def events(reply: Reply, renderer: Renderer, *, logprobs: bool, usage: bool) -> AsyncGenerator[dict[str, Any]]:
     """The episode is recorded before the event that ends the last choice is sent."""
     head = {**head_of(reply.id, reply.voice), "object": "chat.completion.chunk"}
     begun: set[int] = set()
-    made = 0
+    made = cached = 0
     async with aclosing(reply.pieces) as pieces:
         async for piece in pieces:
-            made += len(piece.tokens)
+            made, cached = made + len(piece.tokens), max(cached, piece.cached)
             delta: dict[str, Any] = {} if piece.index in begun else {"role": "assistant"}
             begun.add(piece.index)
             if piece.text:
@@ -65,7 +66,7 @@ async def events(reply: Reply, renderer: Renderer, *, logprobs: bool, usage: boo
             if delta or known or piece.stop_reason:
                 yield {**head, "choices": [_delta(piece, delta, known)]}
     if usage:
-        yield {**head, "choices": [], "usage": usage_of(len(reply.prompt_tokens), made)}
+        yield {**head, "choices": [], "usage": usage_of(len(reply.prompt_tokens), made, cached)}
 
 
 async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> AsyncGenerator[str]:
@@ -86,8 +87,10 @@ def _delta(piece: Piece, delta: dict[str, Any], logprobs: dict[str, Any] | None)
     return {"index": piece.index, "delta": delta, "logprobs": logprobs, "finish_reason": piece.stop_reason}
 
 
-def usage_of(read: int, made: int) -> dict[str, int]:
-    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+def usage_of(read: int, made: int, cached: int | None = None) -> dict[str, Any]:
+    """`cached`: of the prompt, what had been computed for an earlier one; None where it is not told."""
+    usage: dict[str, Any] = {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+    return usage if cached is None else {**usage, "prompt_tokens_details": {"cached_tokens": cached}}
 
 
 def _logprobs(pieces: Sequence[Piece], renderer: Renderer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
 from anubhav.http.openai.identity import Identity
 from anubhav.types.chat import Message, Role, ToolCall
+from anubhav.types.remembering import MemoryUse
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -79,6 +80,16 @@ class ResponseFormat(Body):
     type: str
 
 
+class Memory(BaseModel):
+    """Strict: what is misspelt here would be forgotten without a word."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    budget: Annotated[int, Field(ge=64, le=1_000_000)] | None = None
+    """Tokens of the prompt; usually 2048."""
+    scope: Literal["session", "user"] = "session"
+
+
 class Chat(Asked):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -97,6 +108,14 @@ class Chat(Asked):
     prompt_cache_key: Any = None
     store: Any = None
     """false: keep nothing of it, as with OpenAI. What is not kept can be neither judged nor learned from."""
+    memory: bool | Memory | None = None
+    """true: the usual one, of the session."""
+
+    @property
+    def memory_use(self) -> MemoryUse | None:
+        if isinstance(self.memory, Memory):
+            return MemoryUse(self.memory.budget, self.memory.scope)
+        return MemoryUse() if self.memory else None
 
     @property
     def texts(self) -> list[tuple[str, str]]:
@@ -139,6 +158,7 @@ def question(body: Chat, who: Identity) -> Question:
         who.turn,
         who.trainable,
         who.kept,
+        body.memory_use,
     )
 
 

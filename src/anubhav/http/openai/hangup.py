@@ -1,7 +1,7 @@
 """A client that hangs up is served no further: its slots are for others."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -31,8 +31,9 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | Non
 class EventStream(StreamingResponse):
     """Starlette's own never cancels a busy stream: its cancel scope passes by a task whose next event is there."""
 
-    def __init__(self, events: AsyncGenerator[str]) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    def __init__(self, events: AsyncGenerator[str], headers: Mapping[str, str] | None = None) -> None:
+        shown = {"cache-control": "no-cache", **(headers or {})}
+        super().__init__(events, media_type="text/event-stream", headers=shown)
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

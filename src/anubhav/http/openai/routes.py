@@ -1,10 +1,10 @@
 """Routes of the OpenAI API, at `/v1` and, as Tinker's service has it, at `/oai/api/v1`."""
 
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
@@ -43,16 +43,18 @@ async def get_model(name: str, house: House = Depends(house_of), who: Principal 
 async def chat_completions(
     body: bodies.Chat,
     request: Request,
+    response: Response,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> dict[str, Any] | EventStream:
-    """The reply's id is its episode's: send feedback on it to /v1/feedback."""
+    """The reply's id is its episode's: send feedback on it to /v1/feedback. What it remembered is in a header."""
     asked = bodies.question(body, identify(request.headers, body, body.texts))
     reply = await chat.begin(house, who.tenant, asked)
     renderer, logprobs = house.renderers[reply.voice.base_model], bool(body.logprobs)
     if body.stream:
         events = answers.events(reply, renderer, logprobs=logprobs, usage=body.usage_wanted)
-        return _stream(events, request)
+        return _stream(events, request, _remembered(reply))
+    response.headers.update(_remembered(reply))
     return await _whole(answers.whole(reply, renderer, asked.n, logprobs=logprobs), request)
 
 
@@ -73,8 +75,14 @@ async def completions(
     return await _whole(answer, request)
 
 
-def _stream(events: AsyncGenerator[dict[str, Any]], request: Request) -> EventStream:
-    return EventStream(answers.streamed(events, request.state.request_id))
+def _remembered(reply: chat.Reply) -> dict[str, str]:
+    return {"x-anubhav-memory": reply.memory} if reply.memory else {}
+
+
+def _stream(
+    events: AsyncGenerator[dict[str, Any]], request: Request, headers: Mapping[str, str] | None = None
+) -> EventStream:
+    return EventStream(answers.streamed(events, request.state.request_id), headers)
 
 
 async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) -> dict[str, Any]:
