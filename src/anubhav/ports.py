@@ -78,3 +78,24 @@ class Reader(Protocol):
         Raises BadInput for tokens the model does not have and for an item without any.
         """
         ...
+
+    async def surprise(
+        self, items: Sequence[tuple[Sequence[int], Sequence[int]]], *, tenant: str = ""
+    ) -> list[list[float]]:
+        """The nats, -log p, of every answer token of each (prompt tokens, answer tokens), given all tokens before it.
+
+        Of the frozen base. Chats go first. With no prompt the model's own first token stands there; where it has none,
+        the answer's first token takes log |V|, as from a model that knows nothing. What is longer than the context is
+        read in parts, each after the end of what was before. Raises BadInput as `read` does.
+        """
+        ...
+
+    async def attend(
+        self, prompt: Sequence[int], spans: Sequence[tuple[int, int]], last: int, *, tenant: str = ""
+    ) -> list[float]:
+        """The share of the attention of the last `last` tokens that each half-open span of earlier positions has.
+
+        The mean over layers that attend, heads and those tokens, of the frozen base. Chats go first. Raises BadInput
+        for tokens the model does not have, a prompt beyond its context and a span that is not before the last tokens.
+        """
+        ...

@@ -12,6 +12,7 @@ from fake_model import write_model
 from loopback import Loopback, hosted
 
 from anubhav.cli import main
+from anubhav.memory.learn import Example
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,20 @@ def test_a_memory_is_shown_changed_and_cleared(server: Loopback, typed: Any, tmp
     assert (missing.exit_code, "Nothing is remembered of session:s-1" in missing.output) == (1, True)
     assert typed("show", name).exit_code == 1
     assert typed("pin", name).exit_code == typed("forget", name).exit_code == 2
+
+
+def test_with_too_little_to_learn_from_it_says_how_much_there_is(typed: Any) -> None:
+    few, none = typed("learn"), typed("learn", "--refiller")
+    assert (few.exit_code, "0 judged replies" in few.output) == (1, True)
+    assert (none.exit_code, "Memories had to shorten 0 passages" in none.output) == (1, True)
+
+
+def test_what_was_learned_is_shown_and_taken_back(server: Loopback, typed: Any) -> None:
+    for number in range(60):
+        examples = [Example({"tool": 1.0}, 1.0), *[Example({"user": 1.0}, 0.0)] * 3]
+        label = server.house.memory_policies.label("local", f"fb_{number}", f"ep_{number}", examples)
+        server.run(label)
+    learned = typed("learn").output
+    assert "judged replies, decides from now on: ranks better: 0." in learned
+    assert typed("policy").output.startswith(learned.partition(",")[0])
+    assert "fixed decides now" in typed("policy", "--rollback", "--why", "to try").output

@@ -12,6 +12,8 @@ from anubhav.cli.remote import Remote, takes_remote
 from anubhav.cli.tables import Format, moment, show, takes_format
 
 _WIDTH = 60
+_PATIENCE = 6 * 3600.0
+"""Seconds that training a refiller may take."""
 
 
 @click.group()
@@ -140,20 +142,23 @@ def clear(remote: Remote, *, name: str) -> None:
 
 
 @memory.command()
+@click.option("--refiller", is_flag=True, help="Instead: learn to write shorter what has to be shortened.")
 @takes_format
 @takes_remote
-def learn(remote: Remote, *, form: Format) -> None:
+def learn(remote: Remote, *, refiller: bool, form: Format) -> None:
     """Learn what is worth keeping, from corrections and likes of replies that remembered something.
 
-    The candidate decides from then on only if it is proved better on replies it did not see.
+    The candidate decides from then on only if it is proved better on replies it did not see. With --refiller an adapter
+    learns to write shorter what memories had to shorten, which takes minutes; it too is examined first.
     """
-    found = remote.post("/v1/memories/learn", {})
+    found = _teach_refiller(remote) if refiller else remote.post("/v1/memories/learn", {})
     if form == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         change = found["change"]
         done = "decides from now on" if change["action"] == "activate" else "was not taken"
-        click.echo(f"{change['policy']['name']}, from {found['replies']} judged replies, {done}: {change['why']}")
+        seen = f"{found['passages']} passages" if refiller else f"{found['replies']} judged replies"
+        click.echo(f"{change['policy']['name']}, from {seen}, {done}: {change['why']}")
 
 
 @memory.command()
@@ -174,6 +179,14 @@ def policy(remote: Remote, *, rollback: bool, why: str | None, form: Format) -> 
     click.echo(f"{found['active']['name']} decides now")
     rows = [{**row, "when": moment(row["created_at"]), "policy": row["policy"]["name"]} for row in found["data"]]
     show(rows, ("when", "action", "policy", "who", "why"), form, empty="Nothing was learned yet.")
+
+
+def _teach_refiller(remote: Remote) -> Any:
+    patient = Remote(remote.url, remote.key, timeout=_PATIENCE)
+    try:
+        return patient.post("/v1/memories/refiller", {})
+    finally:
+        patient.close()
 
 
 def _place(remote: Remote, name: str) -> str:

@@ -121,6 +121,7 @@ def _expire(connection: Connection, now: float) -> list[str]:
     for tenant, days in people.expiring(connection):
         names = people.older_than(connection, tenant, now - days * 86_400, _PAGE - len(gone))
         if names:
+            memory_policies.drop_labels(connection, tenant, names)
             feedback = people.drop_episodes(connection, names)
             people.keep_audit(connection, tenant, "episodes_expired", {"episodes": len(names), "feedback": feedback})
         gone += names

@@ -1,14 +1,17 @@
-"""Hearing: a served model's tokens, the tenant's policy and the model's own surprise, joined to keep a memory."""
+"""Hearing: a served model's tokens and its surprise, the tenant's policy and its refiller, joined to keep a memory."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from anubhav.errors import BadInput
+from anubhav.errors import AnubhavError, BadInput
 from anubhav.flows.house import House
+from anubhav.flows.writing import writer_of
 from anubhav.memory.cut import Count, Said, cost
 from anubhav.memory.keeper import SMALLEST, Keeper
 from anubhav.memory.looking import Looking
 from anubhav.memory.present import overhead
+from anubhav.memory.refill import Rewrite
 from anubhav.memory.shelf import newcomers
 from anubhav.memory.surprise import Surprised
 from anubhav.types.memory import Decision, Memory
@@ -22,6 +25,7 @@ _WEIGHED = 6_000
 """Letters of news that the model reads for its surprise; a tool's long output is not worth the seconds."""
 
 Heard = tuple[Memory, tuple[Decision, ...]]
+log = logging.getLogger(__name__)
 
 
 async def hear(house: House, was: Shelved, said: Sequence[Said]) -> Heard:
@@ -77,4 +81,15 @@ async def _keeper(house: House, was: Shelved, letters: int) -> Keeper:
     policy = await house.memory_policies.of(was.tenant)
     weigh = Surprised(reader, renderer, was.tenant) if letters <= _WEIGHED else None
     look = Looking(reader, renderer, policy, was.tenant)
-    return Keeper(count_of(house, was.base_model), policy, weigh, look)
+    return Keeper(count_of(house, was.base_model), policy, weigh, look, await _writer(house, was, policy.refiller))
+
+
+async def _writer(house: House, was: Shelved, refiller: str | None) -> Rewrite | None:
+    """None: words are taken out."""
+    if refiller is None:
+        return None
+    try:
+        return await writer_of(house, was.tenant, was.base_model, refiller)
+    except AnubhavError as problem:
+        log.warning("%s has nobody who writes shorter: %s", was.id, problem)
+        return None

@@ -1,7 +1,8 @@
 """What feedback teaches about memory: which chunks a right answer draws on, and from that a better policy.
 
 A correction, or a reply somebody liked, that had a memory in its prompt says which chunks were needed, dropped ones
-too. `learn` fits a candidate to two thirds of the judged replies and puts it to the test on the rest.
+too. `learn` teaches a candidate two thirds of the judged replies and puts it to the test on the rest; `learn_due` does
+so of its own accord, when there is enough that is new.
 """
 
 import asyncio
@@ -11,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anubhav.errors import AnubhavError, BadInput
+from anubhav.flows.hearing import count_of
 from anubhav.flows.house import House
 from anubhav.gates.paired import gained
 from anubhav.memory.labels import label
-from anubhav.memory.learn import Example, fit
+from anubhav.memory.learn import Example, answerable, fit, imagine, reinforce
 from anubhav.memory.scoring import worth
 from anubhav.types.experience import Episode, Feedback
 from anubhav.types.ids import new_id
@@ -26,7 +28,11 @@ _LINES = 500
 """Of the ledger, the newest, in which what was dropped is looked for."""
 _LEAST = 8
 """Judged replies, on either side, before anything is learned."""
+_RIPE = 48
+"""Judged replies since it was last tried, with which it is tried again of its own accord."""
 _LEVEL = 0.05
+_VISITS, _ROUNDS = 3000, 10
+"""Scenes that reinforcement goes through in all, and the rounds over them that are enough."""
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +51,7 @@ class Learned:
 async def take_note(house: House, feedback: Feedback, episode: Episode) -> None:
     """Keep what a judgement says about the memory its reply saw. Never raises: the judgement itself is kept."""
     right = _right(feedback, episode)
-    if episode.memory is None or not right:
+    if episode.memory is None or not episode.trainable or not right:
         return
     try:
         examples = await _label(house, episode, episode.memory.partition("@")[0], right)
@@ -57,23 +63,45 @@ async def take_note(house: House, feedback: Feedback, episode: Episode) -> None:
 
 async def learn(house: House, tenant: str, who: str) -> Learned:
     """A candidate decides from now on if it ranks better, else not. Raises BadInput with too little to learn from."""
-    groups = await house.memory_policies.labels(tenant)
-    exam = [examples for episode, examples in groups if zlib.crc32(episode.encode()) % 3 == 0]
-    lessons = [examples for episode, examples in groups if zlib.crc32(episode.encode()) % 3]
-    if min(len(exam), len(lessons)) < _LEAST:
-        raise BadInput(
-            f"{len(groups)} judged replies had a memory that their right answers draw on, which is too few",
-            hint=f"Correct or like some {3 * _LEAST} or more such replies.",
-        )
-    incumbent = await house.memory_policies.of(tenant)
-    taught = [example for examples in lessons for example in examples]
-    candidate = await asyncio.to_thread(fit, taught, incumbent, new_id("mp"))
-    before, after = ([_ranks(policy, examples) for examples in exam] for policy in (incumbent, candidate))
-    p = gained([new - old for old, new in zip(before, after, strict=True)])
-    figures = f"{_mean(before):.3f} to {_mean(after):.3f} on {len(exam)} replies held out, p = {p:.3f}"
-    settle = house.memory_policies.activate if p < _LEVEL else house.memory_policies.discard
-    change = await settle(tenant, candidate, who, f"{'ranks better' if p < _LEVEL else 'not proved better'}: {figures}")
+    with house.memory_policies.learning(tenant):
+        groups = await house.memory_policies.labels(tenant)
+        exam = [examples for episode, examples in groups if zlib.crc32(episode.encode()) % 3 == 0]
+        lessons = [examples for episode, examples in groups if zlib.crc32(episode.encode()) % 3]
+        if min(len(exam), len(lessons)) < _LEAST:
+            raise BadInput(
+                f"{len(groups)} judged replies had a memory that their right answers draw on, which is too few",
+                hint=f"Correct or like some {3 * _LEAST} or more such replies.",
+            )
+        incumbent = await house.memory_policies.of(tenant)
+        candidate = await asyncio.to_thread(_teach, lessons, incumbent, new_id("mp"))
+        before, after = ([_ranks(policy, examples) for examples in exam] for policy in (incumbent, candidate))
+        p = gained([new - old for old, new in zip(before, after, strict=True)])
+        found = "ranks better" if p < _LEVEL else "not proved better"
+        figures = f"{_mean(before):.3f} to {_mean(after):.3f} on {len(exam)} replies held out, p = {p:.3f}"
+        settle = house.memory_policies.activate if p < _LEVEL else house.memory_policies.discard
+        change = await settle(tenant, candidate, who, f"{found}: {figures}")
     return Learned(change, len(lessons), len(exam), _mean(before), _mean(after), p)
+
+
+async def learn_due(house: House) -> None:
+    """For every tenant with enough that is new."""
+    for tenant in await house.memory_policies.ripe(_RIPE):
+        try:
+            learned = await learn(house, tenant, "anubhav")
+            log.info("the memory policy of %s: %s", tenant, learned.change.why)
+        except AnubhavError as problem:
+            log.info("nothing was learned for the memories of %s: %s", tenant, problem)
+
+
+def _teach(lessons: Sequence[Sequence[Example]], start: MemoryPolicy, name: str) -> MemoryPolicy:
+    """By regression on what was needed, and from there by reinforcement if that keeps more of it in half the room."""
+    fitted = fit([example for examples in lessons for example in examples], start, name)
+    scenes = [scene for examples in lessons if (scene := imagine(examples))]
+    if not scenes:
+        return fitted
+    rounds = min(_ROUNDS, max(1, _VISITS // len(scenes)))
+    found = (fitted, reinforce(scenes, fitted, name, rounds=rounds))
+    return max(found, key=lambda policy: _mean([answerable(scene, policy) for scene in scenes]))
 
 
 async def _label(house: House, episode: Episode, memory: str, right: str) -> tuple[Example, ...]:
@@ -84,7 +112,8 @@ async def _label(house: House, episode: Episode, memory: str, right: str) -> tup
     told = [line.decision for line in lines if line.created_at <= episode.created_at]
     dropped = [one for one in told if one.before not in spoken]
     asked = next((message.content for message in reversed(episode.messages) if message.role == "user"), "")
-    return label(seen, dropped, asked, right, shelved.memory.turns)
+    base_model = shelved.base_model if shelved.base_model in house.models else next(iter(house.models))
+    return label(seen, dropped, asked, right, shelved.memory.turns, count_of(house, base_model))
 
 
 def _right(feedback: Feedback, episode: Episode) -> str:

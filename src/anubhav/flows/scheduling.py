@@ -1,4 +1,5 @@
-"""Scheduling: laps that begin by the clock or when enough was said, one at a time over all aliases."""
+"""Scheduling: laps that begin by the clock or when enough was said, one at a time over all aliases; and what memories
+learn when enough was said of them."""
 
 import asyncio
 import logging
@@ -10,6 +11,7 @@ from anubhav.episodes.recorder import STAGE
 from anubhav.errors import AnubhavError
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
+from anubhav.flows.memory_lessons import learn_due
 from anubhav.releases.schedules import due_at
 from anubhav.types.experience import Lap
 from anubhav.types.schedules import Schedule
@@ -79,5 +81,6 @@ class Scheduler:
             await asyncio.sleep(self._seconds)
             try:
                 await begin_due(self._house, self._clock())
+                await learn_due(self._house)
             except Exception:
                 log.exception("what is due could not be looked for")

@@ -37,8 +37,9 @@ def allocate(claims: Sequence[Claim], budget: int) -> list[int]:
         for i in weak[: max(1, len(weak) // 2)]:
             alive[i] = False
     left = budget - sum(given)
-    for i in sorted(range(len(claims)), key=lambda i: -claims[i].score):
-        if alive[i] and left > 0:
+    for i in sorted(range(len(claims)), key=lambda i: (not alive[i], -claims[i].score)):
+        # Rounded down and dropped one half at a time, there is some left, at times enough for one that was dropped.
+        if claims[i].score > 0 and given[i] + left >= claims[i].least:
             more = min(left, claims[i].most - given[i])
             given[i] += more
             left -= more

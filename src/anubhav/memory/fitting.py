@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from anubhav.memory.allocate import Claim, allocate
-from anubhav.memory.cut import Count, reword
+from anubhav.memory.cut import Count
 from anubhav.memory.guarding import loosen, window
 from anubhav.memory.mask import mask
-from anubhav.memory.refill import Rewrite, shorten, telegram, verify
+from anubhav.memory.refill import Rewrite, reworded, shorten, telegram, verify
 from anubhav.types.memory import Act, Chunk, Decision, MemoryPolicy
 
 _SLACK = 1 / 32
@@ -91,7 +91,7 @@ class Fitter:
         before = chunks[at - 1].text if at else ""
         after = chunks[at + 1].text if at + 1 < len(chunks) else ""
         text = " ".join((await self.rewrite(before, chunk.text, after, budget)).split())
-        version, reason = reword(chunk, text, self.count), verify(chunk.text, text)
+        version, reason = reworded(chunk, text, self.count), verify(chunk.text, text)
         if not reason and version.tokens <= min(budget, chunk.tokens - 1):
             return version, "written shorter by the model"
         shorter, why = await self._take_out(chunk, budget)

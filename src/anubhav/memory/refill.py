@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from anubhav.memory.cut import Count, cost
+from anubhav.memory.cut import Count, cost, reword
 from anubhav.memory.words import Kind, bare, content, facts, kinds, split, trim
 from anubhav.types.memory import Chunk
 
@@ -45,6 +45,16 @@ def telegram(chunk: Chunk, count: Count) -> int:
     words = split(chunk.text)
     kept = [trim(word) for word, kind in zip(words, kinds(words), strict=True) if kind != "joining"]
     return cost(chunk.role, " ".join(kept), count) if kept else 0
+
+
+def reworded(chunk: Chunk, text: str, count: Count) -> Chunk:
+    """The chunk in a version's words, each told to be of the sentence that said it, or else of the one before it."""
+    words = split(chunk.text)
+    told = dict(zip(map(bare, words), chunk.sentences, strict=True)) if len(chunk.sentences) == len(words) else {}
+    sentences: list[int] = []
+    for word in split(text) if told else ():
+        sentences.append(told.get(bare(word), sentences[-1] if sentences else 0))
+    return replace(reword(chunk, text, count), sentences=tuple(sentences))
 
 
 def pick(chunk: Chunk, keep: Sequence[int], count: Count) -> Chunk:

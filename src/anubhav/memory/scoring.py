@@ -15,7 +15,7 @@ FIXED = MemoryPolicy(
     "fixed",
     {
         "content": 0.36, "rarity": 4.4, "names": 0.4, "numbers": 0.6, "question": -0.75, "first_person": 0.3,
-        "repeated": 0.6, "user": 0.3, "tool": -0.6, "surprise": 0.5, "attention": 1.0, "need": 2.0,
+        "repeated": 0.6, "user": 0.3, "tool": -0.6, "surprise": 0.5,
     },
 )  # fmt: skip
 """Set by hand; docs/memory.md says from what."""

@@ -30,6 +30,16 @@ def labels(connection: sqlite3.Connection, tenant: str) -> list[tuple[str, bytes
     return [(row["episode"], row["body"]) for row in rows]
 
 
+def ripe(connection: sqlite3.Connection, least: int) -> list[str]:
+    """Tenants with at least so many labels since their policy was last changed or not changed."""
+    rows = connection.execute(
+        "SELECT tenant FROM memory_labels AS label WHERE created_at > coalesce((SELECT max(created_at) FROM"
+        " memory_policies WHERE memory_policies.tenant = label.tenant), 0) GROUP BY tenant HAVING count(*) >= ?",
+        (least,),
+    )
+    return [row["tenant"] for row in rows]
+
+
 def drop_labels(connection: sqlite3.Connection, tenant: str, names: Iterable[str]) -> None:
     """Those made of any of these replies or judgements."""
     for name in names:

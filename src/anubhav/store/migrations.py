@@ -212,10 +212,39 @@ CREATE TABLE memory_labels (
     tenant TEXT NOT NULL, feedback TEXT NOT NULL, episode TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL,
     PRIMARY KEY (tenant, feedback)) WITHOUT ROWID;
 CREATE INDEX memory_labels_by_episode ON memory_labels (episode);
+CREATE INDEX memory_labels_by_time ON memory_labels (tenant, created_at);
 ALTER TABLE episodes ADD COLUMN memory TEXT;
 CREATE INDEX episodes_by_memory ON episodes (memory) WHERE memory IS NOT NULL;
 """
 
+_SHADOWS = """
+CREATE TABLE shadows (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL,
+    reply TEXT NOT NULL REFERENCES episodes (id) ON DELETE CASCADE, body TEXT NOT NULL, UNIQUE (trial, reply));
+CREATE INDEX shadows_by_reply ON shadows (reply);
+CREATE TABLE failures (
+    alias TEXT NOT NULL, trial TEXT NOT NULL, arm TEXT NOT NULL, cause TEXT NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (alias, trial, arm, cause)) WITHOUT ROWID;
+CREATE TABLE tallies (
+    alias TEXT PRIMARY KEY, trial TEXT NOT NULL, since REAL NOT NULL, position INTEGER NOT NULL,
+    unheard TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tally_votes (
+    number INTEGER PRIMARY KEY, alias TEXT NOT NULL, episode TEXT NOT NULL, choice INTEGER NOT NULL,
+    kind TEXT NOT NULL, voter TEXT NOT NULL, arm TEXT NOT NULL, person TEXT NOT NULL, reward REAL NOT NULL,
+    UNIQUE (alias, episode, choice, kind, voter));
+CREATE INDEX tally_votes_by_person ON tally_votes (alias, arm, person, number);
+CREATE TABLE tally_people (
+    alias TEXT NOT NULL, arm TEXT NOT NULL, person TEXT NOT NULL, mean REAL NOT NULL, replies INTEGER NOT NULL,
+    PRIMARY KEY (alias, arm, person)) WITHOUT ROWID;
+CREATE TRIGGER tally_votes_erased AFTER DELETE ON feedback
+    WHEN old.created_at >= (SELECT since - 3600 FROM tallies WHERE alias = old.alias) BEGIN
+    DELETE FROM tally_votes WHERE alias = old.alias; DELETE FROM tally_people WHERE alias = old.alias; DELETE FROM
+    tallies WHERE alias = old.alias; END;
+CREATE TRIGGER tally_replies_erased AFTER DELETE ON episodes
+    WHEN EXISTS (SELECT 1 FROM tally_votes WHERE alias = old.alias AND episode = old.id) BEGIN
+    DELETE FROM tally_votes WHERE alias = old.alias; DELETE FROM tally_people WHERE alias = old.alias; DELETE FROM
+    tallies WHERE alias = old.alias; END;
+"""
 
 STEPS = (
     _FIRST,
@@ -230,6 +259,7 @@ STEPS = (
     _TRIALS,
     _SCHEDULES,
     _MEMORIES,
+    _SHADOWS,
 )
 
 

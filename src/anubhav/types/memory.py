@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from anubhav.types.chat import Role
-from anubhav.types.ids import AdapterId
 
 Act = Literal["kept", "compressed", "dropped", "superseded", "deleted", "edited", "pinned", "unpinned"]
 Pin = Literal["", "rule", "client"]
@@ -96,5 +95,5 @@ class MemoryPolicy:
     """tau of the allocation, in units of a chunk's content tokens: small keeps few chunks whole, large many in part."""
     window: float = 0.125
     """Share of the budget that the latest words have for themselves."""
-    refiller: AdapterId | None = None
-    """Writes shorter versions; None: the base model."""
+    refiller: str | None = None
+    """The `tinker://` path of what writes shorter versions; None: words are taken out, nothing is written."""

@@ -12,6 +12,7 @@ import test_families
 import torch
 from foreign_families import MAKERS, REFUSED, write, write_family
 from peft import LoraConfig, PeftModel, get_peft_model
+from processors import takes_bfloat16
 from replay import DATUM, RUN, logprobs_of
 from test_peft_parity import some_data
 from torch import Tensor
@@ -287,6 +288,7 @@ def test_a_folder_that_points_to_another_model_is_refused(phi3: Path, tiny_llama
         open_foreign(phi3)
 
 
+@takes_bfloat16
 def test_bfloat16_is_computed_too(phi3: Path) -> None:
     exact, rough = open_foreign(phi3), ForeignModel(phi3, device=CPU, dtype=torch.bfloat16)
     (one,) = pack([(5, 6, 7, 8), (5, 6, 9)], 1000, CPU)

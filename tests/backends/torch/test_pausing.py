@@ -61,8 +61,8 @@ def test_decoding_within_a_pass_changes_nothing(model: Model) -> None:
     assert found[0][0] == found[1][0]
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
     layers = model.config.layers
-    # Before each layer, before the one chunk of the head, and on the way back before all layers but the first.
-    assert len(heard) == layers + 1 + layers - 1
+    # Before each half of a layer, before the one chunk of the head, and on the way back before all halves but one.
+    assert len(heard) == 2 * layers + 1 + 2 * layers - 1
     assert all(torch.equal(heard[0], one) for one in heard)
 
 
@@ -71,7 +71,7 @@ def test_a_pass_without_gradients_pauses_too(model: Model) -> None:
     training = Training(model, pause=lambda: calls.append(None))
     training.create(RUN, LoraSpec(rank=4, seed=1))
     finish(training, work(backward=False))
-    assert len(calls) == model.config.layers + 1
+    assert len(calls) == 2 * model.config.layers + 1
 
 
 def test_distilling_pauses_too(model: Model) -> None:
@@ -81,7 +81,7 @@ def test_distilling_pauses_too(model: Model) -> None:
     one = Continuation((1, 2, 3, 4), (9, 2, 3, 4), (3, 4, 5), (1.0, 1.0, 1.0))
     for _ in training.distil(RUN, Distillation((one,)), None):
         pass
-    assert len(calls) == 3 * model.config.layers
+    assert len(calls) == 6 * model.config.layers
 
 
 def test_what_a_pause_raises_ends_the_pass_and_leaves_no_gradient(model: Model) -> None:
@@ -89,7 +89,7 @@ def test_what_a_pause_raises_ends_the_pass_and_leaves_no_gradient(model: Model) 
 
     def fail() -> None:
         calls.append(None)
-        if len(calls) == model.config.layers + 2:  # on the way back
+        if len(calls) == 2 * model.config.layers + 2:  # on the way back
             raise RuntimeError("no more")
 
     training = Training(model, pause=fail)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processors import takes_bfloat16
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from anubhav.backends.torch.kernels import native
@@ -49,7 +50,7 @@ def speaker(model: Model, rank: int) -> Speaker:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=takes_bfloat16)])
 @pytest.mark.parametrize("adapters", [(None,) * 4, (4, 4, 4, 4), (4, None, 8, 4)])
 def test_it_computes_what_the_plain_path_does(
     family: str, dtype: torch.dtype, adapters: tuple[int | None, ...], tmp_path: Path

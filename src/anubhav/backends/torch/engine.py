@@ -26,6 +26,8 @@ from anubhav.backends.torch.models.decoder import Decoder
 from anubhav.backends.torch.models.opening import open_model
 from anubhav.backends.torch.precision import chosen
 from anubhav.backends.torch.reading import Item, Reading
+from anubhav.backends.torch.reading_attention import attend
+from anubhav.backends.torch.reading_surprise import first_token, surprise
 from anubhav.backends.torch.sampling.sampler import Sampling
 from anubhav.backends.torch.sampling.speakers import Speaker
 from anubhav.backends.torch.sampling.turns import Turns
@@ -265,9 +267,21 @@ class TorchReader:
     def __init__(self, engine: TorchEngine, folder: Path) -> None:
         self._engine = engine
         self._reading = Reading(engine.model, folder, pause=engine.breathe)
+        self._first = first_token(folder)
 
     async def read(self, items: Sequence[Item], *, tenant: str = "") -> list[Array]:
         return await self._engine.work(lambda: self._reading.read(items), tenant=tenant) if items else []
+
+    async def surprise(self, items: Sequence[Item], *, tenant: str = "") -> list[list[float]]:
+        engine = self._engine
+        work = partial(surprise, engine.model, items, self._first, engine.breathe)
+        return await engine.work(work, tenant=tenant) if items else []
+
+    async def attend(
+        self, prompt: Sequence[int], spans: Sequence[tuple[int, int]], last: int, *, tenant: str = ""
+    ) -> list[float]:
+        engine = self._engine
+        return await engine.work(partial(attend, engine.model, prompt, spans, last, engine.breathe), tenant=tenant)
 
 
 class TorchSampler:

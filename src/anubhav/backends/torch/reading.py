@@ -61,18 +61,13 @@ class Reading:
     def read(self, items: Sequence[Item]) -> Generator[None, None, list[Array]]:
         """The features of each, in order. Pauses between micro-batches."""
         for prompt, answer in items:
-            self._check((*prompt, *answer))
+            check_tokens((*prompt, *answer), self._model.config.vocab)
         if self._lens is None:
             self._lens = yield from self._grind()
         room = min(_BUDGET, self._model.config.context)
         states_NS = yield from self._states([_shortened(item, room) for item in items])
         features_NF = _look(self._lens, states_NS)
         return [floats(row.tolist()) for row in features_NF]
-
-    def _check(self, tokens: Sequence[int]) -> None:
-        vocab = self._model.config.vocab
-        if not tokens or not all(0 <= token < vocab for token in tokens):
-            raise BadInput(f"To read takes token ids in 0..{vocab - 1}", hint="Tokenize with the model's tokenizer.")
 
     def _states(self, items: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Generator[None, None, Tensor]:
         """(N, S)"""
@@ -108,6 +103,12 @@ class Reading:
         # Divided by its deviation a component has unit variance; times the root of its relative spread it is shaded.
         shaded_R = (scale_R / scale_R[0]).sqrt() / scale_R.clamp_min(1e-6)
         return _Lens(mean_S, deviation_S, (parts_RS * shaded_R[:, None]).T.float())
+
+
+def check_tokens(tokens: Sequence[int], vocab: int) -> None:
+    """Raises BadInput for tokens the model does not have, and for none at all."""
+    if not tokens or not all(0 <= token < vocab for token in tokens):
+        raise BadInput(f"To read takes token ids in 0..{vocab - 1}", hint="Tokenize with the model's tokenizer.")
 
 
 def _shallow(model: Decoder) -> Decoder:

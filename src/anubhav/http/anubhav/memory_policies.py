@@ -1,4 +1,5 @@
-"""Routes of what memory learns: a better policy from what people said of replies that had one, its history, back."""
+"""Routes of what memory learns: what is worth keeping from what people said of replies, to write shorter from what had
+to be shortened; the history of both, and back."""
 
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from pydantic import StringConstraints
 
 from anubhav.flows import memory_lessons
 from anubhav.flows.house import House
+from anubhav.flows.refilling import teach_refiller
 from anubhav.http.anubhav.bodies import Body
 from anubhav.http.anubhav.routes import Limit, house_of
 from anubhav.http.auth import needs, principal
@@ -25,6 +27,13 @@ class Back(Body):
 async def learn(house: House = Depends(house_of), who: Principal = Depends(principal)) -> Json:
     """Of the tenant's own memories. `change.action`: activate, or discard where the candidate is not proved better."""
     return msgspec.to_builtins(await memory_lessons.learn(house, who.tenant, who.tenant))
+
+
+@router.post("/v1/memories/refiller", dependencies=[Depends(needs("train"))])
+async def learn_to_write(house: House = Depends(house_of), who: Principal = Depends(principal)) -> Json:
+    """From the tenant's own memories; answered once it is trained and examined, which takes minutes. `change` as above:
+    a refiller that is not proved better is discarded."""
+    return msgspec.to_builtins(await teach_refiller(house, who.tenant, who.tenant))
 
 
 @router.get("/v1/memory-policies", dependencies=[Depends(needs("read"))])

@@ -58,7 +58,8 @@ class Model:
         pause: Pause | None = None,
         routing: Routing | None = None,
     ) -> Tensor:
-        """The final normalised hidden states, (T, E). `pause` is called before each layer, forward and backward.
+        """The final normalised hidden states, (T, E). `pause` is called before each half of a layer, forward and
+        backward.
 
         `routing` says which experts to go to, and learns which it were.
         """
@@ -73,7 +74,7 @@ class Model:
                 angles[rotary] = rotary.angles(positions_T)
             h_TE = rms_norm(x_TE, layer.attention_norm_E, config.norm_eps)
             o_TE = layer.attention(h_TE, angles[rotary], segments, attend)
-            x_TE = x_TE + self._out(o_TE, layer.attention_out_norm_E)
+            x_TE = take_break(x_TE + self._out(o_TE, layer.attention_out_norm_E), pause)
             h_TE = rms_norm(x_TE, layer.mlp_norm_E, config.norm_eps)
             x_TE = x_TE + self._out(layer.mlp(h_TE, segments, routing), layer.mlp_out_norm_E)
         return rms_norm(x_TE, self.norm_E, config.norm_eps)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Pause = Callable[[], None]
-"""Called between layers and between chunks of the head, never with gradients on. What it raises ends the pass."""
+"""Called between halves of layers and between chunks of the head, never with gradients on; raising ends the pass."""
 
 
 class _Break(torch.autograd.Function):
