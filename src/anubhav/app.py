@@ -34,6 +34,7 @@ from anubhav.flows.links import Links, kept_secret
 from anubhav.flows.people import Sweeper
 from anubhav.flows.reviewing import Reviewer
 from anubhav.flows.scheduling import Scheduler
+from anubhav.flows.shadowing import Shadower
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -150,6 +151,9 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         reviewer = Reviewer(house)
         stack.push_async_callback(reviewer.stop)
         reviewer.start()
+        shadower = Shadower(house)
+        stack.push_async_callback(shadower.stop)
+        shadower.start()
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
 
 

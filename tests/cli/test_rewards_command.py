@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 from anubhav.cli import main
 
 FOUND = {
-    "alias": "default", "steps": 120, "audited": 9, "implied": False, "audit_ready": False, "raters_known": 1,
+    "alias": "default", "steps": 120, "audited": 9, "behind": 3, "implied": False, "audit_ready": False,
+    "raters_known": 1,
     "figures": {"accuracy": 0.81, "ece": 0.04, "score_length": -0.2},
     "alarms": [{"name": "bought:flattery", "since": 1.0, "figures": {"moved": 2.5}}],
     "raters": [
@@ -25,6 +26,7 @@ def run(*arguments: str) -> Result:
 def test_figures_alarms_and_raters_are_shown(counter: Any) -> None:
     counter.answers = {"GET /v1/rewards/default": (200, FOUND)}
     shown = run("rewards").output
+    assert "3 more are waiting" in shown
     assert "120 judgements" in shown and "accuracy" in shown and "0.81" in shown
     assert "bought:flattery" in shown and "moved 2.50" in shown
     assert "t/eve" in shown

@@ -29,7 +29,7 @@ from anubhav.types.releases import ReleasePolicy
 
 QUICK = Preset(imitation=Recipe(steps=10, learning_rate=0.17, warmup=1), anchor_tokens=8)
 ASKED, TAUGHT = "How long?", "47 days."
-HALF = ReleasePolicy(steps=(50, 100), least_people=4, least_replies=4)
+HALF = ReleasePolicy(steps=(50, 100), least_people=4, least_replies=4, shadow=0)
 
 
 class Server:
@@ -209,7 +209,9 @@ async def test_lift_is_told_with_its_people_or_why_it_is_not(house: House) -> No
     assert [one for _, one in found.days] == [found.overall]
 
 
-@pytest.mark.parametrize("policy", [ReleasePolicy((25, 5)), ReleasePolicy((0, 100)), ReleasePolicy(holdback=60)])
+@pytest.mark.parametrize(
+    "policy", [ReleasePolicy((25, 5)), ReleasePolicy((0, 100)), ReleasePolicy(holdback=60), ReleasePolicy(shadow=-1)]
+)
 async def test_a_policy_that_makes_no_sense_is_refused(house: House, policy: ReleasePolicy) -> None:
     with pytest.raises(BadInput):
         await house.trials.set_policy("default", policy)

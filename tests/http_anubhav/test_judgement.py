@@ -1,10 +1,13 @@
 """Rewards, raters and judges at the front door."""
 
+import asyncio
+import time
 from typing import Any
 
 import httpx2
 import pytest
 
+from anubhav.backends.fake.reading import FakeReader
 from anubhav.episodes.recorder import Given
 from anubhav.flows import judging
 from anubhav.flows.chat import Question, begin
@@ -32,6 +35,27 @@ async def test_feedback_reaches_the_critic_and_the_operator_sees_it(front: Any) 
     assert marked.json() == {"rater": "ann/eve", "mark": "quarantined"}
     shown = (await front.operator.get("/v1/rewards/default")).json()
     assert (shown["raters"][0]["quarantined"], shown["raters"][0]["trust"]) == (True, 0.0)
+
+
+async def test_rewards_are_told_at_once_beside_a_backlog(front: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [(await ask(front.house, f"hello {number}"))[0] for number in range(4)]
+    read, free = FakeReader.read, asyncio.Event()
+
+    async def busy(reader: FakeReader, items: Any, *, tenant: str = "") -> Any:
+        await free.wait()
+        return await read(reader, items, tenant=tenant)
+
+    monkeypatch.setattr(FakeReader, "read", busy)
+    given = [{"target": name, "kind": "correction", "text": "Hi.", "rater": "eve"} for name in names]
+    assert (await front.user.post("/v1/feedback", json=given)).status_code == 200
+    started = time.monotonic()
+    shown = (await front.operator.get("/v1/rewards/default")).json()
+    assert time.monotonic() - started < 5
+    assert (shown["steps"], shown["behind"], shown["audit_ready"]) == (0, 4, False)
+    free.set()
+    await front.house.critic.observe("default")
+    shown = (await front.operator.get("/v1/rewards/default")).json()
+    assert (shown["steps"], shown["behind"]) == (4, 0)
 
 
 async def test_rewards_are_the_operators(front: Any) -> None:

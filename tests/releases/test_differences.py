@@ -2,8 +2,8 @@
 
 import random
 
-from anubhav.releases.differences import lift, people_means, student, watch
-from anubhav.types.releases import Judged
+from anubhav.releases.differences import lift, people_means, student, watch, watch_rates
+from anubhav.types.releases import Judged, Rate
 
 
 def thumbs(rng: random.Random, people: int, liked: float, name: str) -> list[Judged]:
@@ -66,6 +66,33 @@ def test_too_few_people_have_no_interval() -> None:
     two = [Judged("a", 0, (1.0,)), Judged("b", 0, (1.0,))]
     assert lift(two, two) is None
     assert watch(two, two) is None
+
+
+def test_looking_after_every_reply_finds_few_equals_failing() -> None:
+    rng, taken, runs = random.Random(5), 0, 300
+    for _ in range(runs):
+        chance, often = rng.choice((0.01, 0.05, 0.3)), rng.choice((1, 4, 20))
+        mine = others = 0
+        for count in range(1, 151):
+            mine += rng.random() < chance
+            others += sum(rng.random() < chance for _ in range(often))
+            found = watch_rates(Rate(mine, count), Rate(others, often * count))
+            if found is not None and found.low > 0:
+                taken += 1
+                break
+    assert taken / runs <= 0.05
+
+
+def test_what_fails_more_often_is_found_out() -> None:
+    """By the replies it takes when one in so many fails, and the release's never do."""
+    for every, most in ((1, 10), (2, 30), (10, 250)):
+        needed = next(
+            count
+            for count in range(every, 1000, every)
+            if (one := watch_rates(Rate(count // every, count), Rate(0, 20 * count))) and one.low > 0
+        )
+        assert needed <= most, (every, needed)
+    assert watch_rates(Rate(2, 2), Rate(0, 1000)) is None
 
 
 def test_student() -> None:

@@ -1,5 +1,6 @@
 """The critic over a store and the fake reader: what it hears, once each, and again after a restart."""
 
+import asyncio
 import random
 import sqlite3
 import time
@@ -239,6 +240,56 @@ async def test_the_lookout_reports(shop: Shop) -> None:
     report = await lookout.report("default")
     assert (report.steps, report.alarms) == (40, [])
     assert report.figures["accuracy"] > 0.7
+
+
+class Slow:
+    """A reader that is busy with something else."""
+
+    def __init__(self) -> None:
+        self._inner, self.free = FakeReader(258), asyncio.Event()
+
+    async def read(self, items: Any, *, tenant: str = "") -> Any:
+        await self.free.wait()
+        return await self._inner.read(items, tenant=tenant)
+
+
+async def test_a_glance_waits_for_no_backlog_and_says_how_long_it_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anubhav.rewards.critic._GLANCE_SECONDS", 0.05)
+    await shop.thumbs(10)
+    await shop.database.run(lambda c: beliefs.drop_readings(c, [f"ep_{number}" for number in range(20)]))
+    slow = Slow()
+    critic = Critic(shop.database, {"tiny": slow}, {"tiny": shop.renderer})
+    report, raters = await asyncio.wait_for(Lookout(critic).glance("default"), 2)
+    assert (report.steps, report.behind, raters) == (0, 10, [])
+    slow.free.set()
+    await critic.observe("default")
+    report, raters = await Lookout(critic).glance("default")
+    assert (report.steps, report.behind, len(raters)) == (10, 0, 1)
+    await critic.stop()
+
+
+class Counting:
+    """A reader that knows how much it was given at once."""
+
+    def __init__(self) -> None:
+        self._inner, self.calls = FakeReader(258), list[int]()
+
+    async def read(self, items: Any, *, tenant: str = "") -> Any:
+        self.calls.append(len(items))
+        return await self._inner.read(items, tenant=tenant)
+
+
+async def test_a_correction_is_read_with_what_it_corrects(shop: Shop) -> None:
+    episode = await shop.say("no")
+    await shop.judge(episode, "correction", text="yes")
+    await shop.judge(episode, "correction", text="perhaps")
+    reader = Counting()
+    critic = Critic(shop.database, {"tiny": reader}, {"tiny": shop.renderer})
+    assert await critic.observe("default") == 2
+    assert reader.calls == [2, 1]
+    await critic.stop()
 
 
 class Flaky:

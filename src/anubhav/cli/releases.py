@@ -57,15 +57,20 @@ def rollback(remote: Remote, alias: str, why: str, to: str | None) -> None:
 @click.option("--least-people", type=click.IntRange(1), help="Who judged, on either side, before a step is left.")
 @click.option("--least-replies", type=click.IntRange(1), help="Judged replies of the candidate before a step is left.")
 @click.option("--margin", type=click.FloatRange(0, 2), help="How far behind a candidate may be and still go on.")
+@click.option("--shadow", metavar="REPLIES|off", help="Live prompts a candidate answers unheard first; `off` is none.")
 @click.option("--holdback", type=click.IntRange(0, 50), help="Percent answered by the frozen base, to measure lift.")
 @takes_format
 @takes_remote
-def canary(remote: Remote, alias: str, steps: str | None, *, form: Format, **changes: float | None) -> None:
+def canary(
+    remote: Remote, alias: str, steps: str | None, shadow: str | None, *, form: Format, **changes: float | None
+) -> None:
     """Show or change how ALIAS releases, and how what is tried out now stands."""
     found = remote.get(f"/v1/release-policies/{alias}")
     wanted: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     if steps is not None:
         wanted["steps"] = _percents(steps)
+    if shadow is not None:
+        wanted["shadow"] = _replies(shadow)
     if wanted:
         before = {name: value for name, value in found["policy"].items() if name != "since"}
         found = remote.put(f"/v1/release-policies/{alias}", {**before, **wanted})
@@ -74,9 +79,11 @@ def canary(remote: Remote, alias: str, steps: str | None, *, form: Format, **cha
         return
     policy = found["policy"]
     shares = " → ".join(f"{step} %" for step in policy["steps"]) or "everybody at once"
+    if policy["steps"] and policy["shadow"]:
+        shares = f"{policy['shadow']} prompts in the shadow → {shares}"
     click.echo(f"{alias} releases to {shares}; {policy['holdback']} % are answered by the frozen base")
     now = found["trial"]
-    click.echo(_trial_line(now) if now else "Nothing is tried out.")
+    click.echo("\n".join(_trial_lines(now, policy["shadow"])) if now else "Nothing is tried out.")
     ended = [{**one, "when": moment(one["ended_at"])} for one in found["trials"] if one["state"] != "running"]
     show(ended, ("id", "state", "path", "reason", "when"), form, empty="Nothing was tried out before.")
 
@@ -105,12 +112,47 @@ def _percents(steps: str) -> list[int]:
         raise click.BadParameter("give percentages such as 1,5,25,100, or none", param_hint="--steps") from problem
 
 
-def _trial_line(now: dict[str, Any]) -> str:
-    line = f"{now['path']} is heard by {now['percent']} %, since {moment(now['since'])}"
+def _replies(shadow: str) -> int:
+    if shadow == "off":
+        return 0
+    if not shadow.isdecimal():
+        raise click.BadParameter("give a number of replies such as 20, or off", param_hint="--shadow")
+    return int(shadow)
+
+
+def _trial_lines(now: dict[str, Any], wanted: int) -> list[str]:
+    heard = f"heard by {now['percent']} %" if now["stage"] == "canary" else "heard by nobody yet"
+    lines = [f"{now['path']} is {heard}, since {moment(now['since'])}"]
+    shadowed = now["stage"] == "shadow"
+    if seen := now["shadow"]:
+        lines.append(_shadow_line(seen, f" of {wanted}" if shadowed else ""))
+    if shadowed:
+        return lines if seen else [*lines, f"0 of {wanted} prompts in the shadow"]
     one = now["difference"]
-    if one is None:
-        return f"{line}; {now['people']} people judged both sides so far"
-    return f"{line}; {one['difference']:+.2f} (always valid 95 % {one['low']:+.2f} … {one['high']:+.2f})"
+    lines.append(
+        f"{one['difference']:+.2f} (always valid 95 % {one['low']:+.2f} … {one['high']:+.2f})"
+        if one
+        else f"{now['people']} people judged both sides so far"
+    )
+    mine, others = now["failures"]["canary"], now["failures"]["stable"]
+    lines.append(
+        f"{mine['failed']} of its {mine['replies']} replies failed, {others['failed']} of the release's"
+        f" {others['replies']}"
+    )
+    return lines
+
+
+def _shadow_line(seen: dict[str, Any], wanted: str) -> str:
+    line = (
+        f"{seen['replies']}{wanted} prompts in the shadow: {seen['failed'][0]} failed against {seen['failed'][1]},"
+        f" {seen['tokens'][0]:.0f} tokens against {seen['tokens'][1]:.0f}"
+    )
+    if all(seen["pace"]):
+        line += f", {1000 * seen['pace'][0]:.0f} ms a token against {1000 * seen['pace'][1]:.0f}"
+    if seen["difference"]:
+        away, low, high = seen["difference"]
+        line += f", the critic's {away:+.2f} (95 % {low:+.2f} … {high:+.2f})"
+    return line
 
 
 def _lift_row(name: str, one: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def rewards(
 def _tell(found: dict[str, Any], form: Format) -> None:
     figures = found["figures"]
     click.echo(f"{found['alias']}: {found['steps']} judgements learned from, {found['audited']} held out for the audit")
+    if found["behind"]:
+        click.echo(f"{found['behind']} more are waiting to be learned from")
     show(
         [{"figure": name.replace("_", " "), "value": figures[name]} for name in _SHOWN if name in figures],
         ("figure", "value"),

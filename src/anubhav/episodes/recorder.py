@@ -86,6 +86,15 @@ class Recorder:
         """Keep an episode from elsewhere; False when it is here already."""
         return (await self._record(episode))[1]
 
+    async def beside(self, reply: str, episode: Episode) -> Episode | None:
+        """Keep what a candidate said to what was asked, unheard; None where the reply may not be learned from now."""
+        episode = await self._as_kept(episode)
+        return await self._database.run(lambda c: _record(c, episode)[0] if _taught_from(c, reply) else None)
+
+    async def allowed(self, episode: str) -> Episode | None:
+        """The episode if it is a main turn that may be learned from now; None also where it was erased."""
+        return await self._database.run(lambda c: _taught_from(c, episode))
+
     async def find(self, tenant: str, episode: str) -> Episode:
         return await self._database.run(lambda c: _find(c, tenant, episode))
 
@@ -127,10 +136,12 @@ class Recorder:
         return await self._database.run(lambda c: _unread(c, alias, taught))
 
     async def _record(self, episode: Episode) -> tuple[Episode, bool]:
-        redactor = await self._policies.redactor(episode.tenant)
-        if redactor:
-            episode = self._redacted(episode, redactor)
+        episode = await self._as_kept(episode)
         return await self._database.run(lambda c: _record(c, episode))
+
+    async def _as_kept(self, episode: Episode) -> Episode:
+        redactor = await self._policies.redactor(episode.tenant)
+        return self._redacted(episode, redactor) if redactor else episode
 
     def _redacted(self, episode: Episode, redactor: Redactor) -> Episode:
         messages = redactor.messages(episode.messages)
@@ -216,6 +227,8 @@ def _aim(connection: Connection, tenant: str, given: Given) -> tuple[Episode, in
 def _target(connection: Connection, tenant: str, target: str) -> tuple[Episode, int]:
     name, choice = split_target(target)
     episode = _find(connection, tenant, name)
+    if episode.arm == "shadow":
+        raise BadInput(f"Nobody heard {name}: a candidate said it in the shadow", hint="Judge a reply that was given.")
     if choice >= len(episode.choices):
         raise NotFound(f"The reply {name} has {len(episode.choices)} choices, not {choice + 1}", hint="Count from 0.")
     return episode, choice

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from anubhav.errors import AnubhavError
+from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
@@ -16,6 +18,7 @@ from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
 from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
+from anubhav.types.releases import Asked
 from anubhav.types.remembering import MemoryUse
 from anubhav.types.sampling import SampleRequest, SamplingParams
 
@@ -61,8 +64,7 @@ class Reply:
 async def begin(house: House, tenant: str, question: Question) -> Reply:
     """Raises NotFound for an unknown model and BadInput for a prompt that does not fit, before anything is sampled."""
     await house.voices.meter.admit(tenant)
-    arm, model_name = await house.trials.place(question.model, tenant, question.user or question.session)
-    voice = await house.voices.resolve(tenant, model_name)
+    arm, voice = await _voice(house, tenant, question)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     name = new_id("ep")
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
@@ -80,20 +82,35 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )
     stream = speak(house.voices, voice, request, renderer, question.stop)
+    if question.kept:  # what is not kept when it goes well is not counted when it does not
+        stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     reply = Reply(name, voice, prompt, stream, found.name if found else None)
-    return replace(reply, pieces=_recorded(house, tenant, question, arm, reply, found))
+    return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
+
+
+async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:
+    """Who is to hear a candidate that cannot be found hears the release, which no comparison counts then."""
+    arm, name = await house.trials.place(question.model, tenant, question.user or question.session)
+    try:
+        return arm, await house.voices.resolve(tenant, name)
+    except AnubhavError as problem:
+        if arm != "canary":
+            raise
+        if question.kept:
+            await fail(house, question.model, arm, _cause(tenant, question), problem)
+    return "asked", await house.voices.resolve(tenant, question.model)
 
 
 async def _recorded(
     house: House,
-    tenant: str,
+    request: SampleRequest,
     question: Question,
     arm: Arm,
     reply: Reply,
     found: Remembered | None,
 ) -> AsyncGenerator[Piece]:
     """Every piece as it comes; the one that ends the last choice only after the episode is safe."""
-    voice = reply.voice
+    voice, tenant, kept = reply.voice, request.tenant, None
     started, waited = time.time(), None
     heard: list[list[Piece]] = [[] for _ in range(question.n)]
     left = question.n
@@ -117,6 +134,12 @@ async def _recorded(
                 if found:
                     await keep(house, found, tenant, episode.choices[0].text)
             yield piece
+    if kept and kept.trainable and kept.turn == "main" and arm == "stable":
+        house.trials.shadows.offer(Asked(reply.id, voice.name, request, question.stop))
+
+
+def _cause(tenant: str, question: Question) -> tuple[object, ...]:
+    return tenant, question.user or question.session, question.messages
 
 
 def _asking(question: Question, use: MemoryUse, voice: Voice, episode: str) -> Asking:

@@ -26,7 +26,8 @@ async def roll_out(
     house: House, lap: Lap, incumbent: Voice, prompts: Sequence[Prompt], limits: Rollouts
 ) -> tuple[list[Rated], Mapping[str, object]]:
     """Whole answers, at least two to a prompt, and what the lap's report says of them."""
-    if why := await _doubt(house, lap.alias, limits):
+    why = await doubt(house, lap.alias, limits) if limits.prompts else "this recipe has none"
+    if why:
         return [], {"none": why}
     asked = _fitting(prompts, house.models[incumbent.base_model].context_length, limits)
     said = await asyncio.gather(*(_answer(house, lap, incumbent, one, limits) for one in asked))
@@ -54,10 +55,8 @@ async def roll_out(
     return several, facts
 
 
-async def _doubt(house: House, alias: str, limits: Rollouts) -> str | None:
+async def doubt(house: House, alias: str, limits: Rollouts) -> str | None:
     """Why the critic is not to be asked; None when it may be."""
-    if limits.prompts == 0:
-        return "this recipe has none"
     report = await house.watch.report(alias)
     known = report.figures
     for name, least, what in (

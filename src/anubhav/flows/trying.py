@@ -1,26 +1,31 @@
-"""Trying: a candidate that passed the gate is released, or heard by a growing share of people and compared live.
+"""Trying: a candidate that passed the gate is released, or answers in the shadow and is then heard by a growing share
+of people, compared live.
 
-After each judgement the trial is looked at: it goes back by itself when the candidate is worse beyond chance or much
-slower, and on to the next step when enough people judged it and it is not behind by more than the margin.
+After each judgement the trial is looked at: it goes back by itself when the candidate is worse beyond chance, fails
+more often or is much slower, and on to the next step when enough people judged it and it is not behind by more than
+the margin.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Literal
 
 from anubhav.errors import NotFound
+from anubhav.flows.counting import catch_up, quarantined, read_all
 from anubhav.flows.house import House
-from anubhav.releases.differences import FEWEST, lift, people_means, watch
-from anubhav.rewards.signals import merge
-from anubhav.rewards.votes import rater_of
-from anubhav.types.experience import Arm, Episode, Feedback, Release, Verdict
-from anubhav.types.releases import Difference, Judged, Trial
+from anubhav.flows.rollouts import doubt
+from anubhav.learning.presets import Rollouts
+from anubhav.releases.differences import FEWEST, lift, watch, watch_rates
+from anubhav.releases.shadows import harm, summarise
+from anubhav.releases.tallies import Tally
+from anubhav.releases.trials import SHADOW
+from anubhav.types.experience import Release, Verdict
+from anubhav.types.releases import Difference, Judged, Rate, Trial
 
 _TENANT = "anubhav"
 _BY_ITSELF = "anubhav"
-_DAY = 86_400
 _SLOWER, _PATIENCE = 3.0, 1.0
 """A candidate whose first words take so many times as long, and at least so many seconds more, is taken back."""
 _TIMED = 20
@@ -54,32 +59,47 @@ async def review(house: House, alias: str) -> Trial | None:
     trial = await house.trials.running(alias)
     if trial is None:
         return None
-    found, policy = await compare(house, trial), await house.trials.policy(alias)
-    if why := await _slow(house, trial) or _harm(found, policy.margin):
+    why, on = await (_from_shadow if trial.step == SHADOW else _from_canary)(house, trial)
+    if why:
         await house.trials.give_up(alias, _BY_ITSELF, why, trial.id)
         await let_go(house, alias)
-    else:
-        replies = sum(len(one.rewards) for one in found.candidate)
-        enough = found.people >= policy.least_people and replies >= policy.least_replies
-        if enough and found.away >= -policy.margin:
-            promoted = await house.trials.advance(trial, found.describe())
-            if promoted:
-                await let_go(house, alias)
+    elif on and await house.trials.advance(trial, on):
+        await let_go(house, alias)
     return await house.trials.running(alias)
+
+
+async def _from_shadow(house: House, trial: Trial) -> tuple[str, str]:
+    """Why it goes back, and why it goes on; both empty while it waits."""
+    policy = await house.trials.policy(trial.alias)
+    if await house.trials.shadows.count(trial) < policy.shadow:
+        return "", ""
+    found, doubtful = summarise(await house.trials.shadows.pairs(trial)), await doubt(house, trial.alias, Rollouts())
+    return harm(found, policy.margin, trusted=doubtful is None), found.describe()
+
+
+async def _from_canary(house: House, trial: Trial) -> tuple[str, str]:
+    # What needs no critic first: with a dead engine, too, what fails or is slow goes back.
+    if why := await _slow(house, trial) or await _fails(house, trial):
+        return why, ""
+    found, policy = await compare(house, trial), await house.trials.policy(trial.alias)
+    enough = found.people >= policy.least_people and found.candidate.replies >= policy.least_replies
+    return _harm(found, policy.margin), found.describe() if enough and found.away >= -policy.margin else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Candidate and release since a trial came to its step."""
 
-    candidate: tuple[Judged, ...]
-    release: tuple[Judged, ...]
+    candidate: Tally
+    release: Tally
     difference: Difference | None
+    rates: tuple[Rate, Rate]
+    """Of replies that ended in an error."""
 
     @property
     def people(self) -> int:
         """Who judged, on the side with fewer."""
-        return min(len(people_means(self.candidate)), len(people_means(self.release)))
+        return min(len(self.candidate.people), len(self.release.people))
 
     @property
     def away(self) -> float:
@@ -96,15 +116,25 @@ class Comparison:
 
 
 async def compare(house: House, trial: Trial) -> Comparison:
-    """By people who judged a reply since the trial came to its step."""
-    candidate = await _heard(house, trial.alias, "canary", trial.since)
-    release = await _heard(house, trial.alias, "stable", trial.since)
-    return Comparison(candidate, release, watch(candidate, release))
+    """By people who judged a reply since the trial came to its step, and by the replies that failed."""
+    await catch_up(house.trials.tallies, trial, await quarantined(house, trial.alias))
+    candidate = await house.trials.tallies.of(trial.alias, "canary")
+    release = await house.trials.tallies.of(trial.alias, "stable")
+    difference = watch(candidate.people, release.people)
+    return Comparison(candidate, release, difference, await house.trials.rates(trial))
 
 
 def _harm(found: Comparison, margin: float) -> str:
     worse = found.difference is not None and found.difference.high < -margin
     return f"people like it less: {found.describe()}" if worse else ""
+
+
+async def _fails(house: House, trial: Trial) -> str:
+    mine, others = await house.trials.rates(trial)
+    found = watch_rates(mine, others)
+    if found is None or found.low <= 0:
+        return ""
+    return f"{mine.failed} of its {mine.replies} replies failed, {others.failed} of the release's {others.replies}"
 
 
 async def _slow(house: House, trial: Trial) -> str:
@@ -130,8 +160,8 @@ async def measure_lift(house: House, alias: str) -> Lift:
     policy = await house.trials.policy(alias)
     if not policy.holdback:
         return Lift(alias, 0, 0.0, None, (), "nobody is held back: set a share to measure lift against")
-    ours = await _heard(house, alias, "stable", policy.since)
-    theirs = await _heard(house, alias, "holdback", policy.since)
+    said = await read_all(house, alias, policy.since)
+    ours, theirs = said["stable"], said["holdback"]
     overall = lift(ours, theirs)
     days = sorted({one.day for one in (*ours, *theirs)})
     by_day = [(day, lift(_on(day, ours), _on(day, theirs))) for day in days]
@@ -145,22 +175,6 @@ def lift_json(found: Lift) -> dict[str, object]:
 
 def _on(day: int, judged: Iterable[Judged]) -> list[Judged]:
     return [one for one in judged if one.day == day]
-
-
-async def _heard(house: House, alias: str, arm: Arm, since: float) -> tuple[Judged, ...]:
-    """What people said of an arm's replies. The quarantined are not heard, nor what is only implied or judged."""
-    replies = await house.trials.judged(alias, (arm,), since)
-    quarantined = {one.name for one in await house.trust.raters(alias) if one.quarantined}
-    return tuple(one for reply in replies if (one := _judged(*reply, quarantined)))
-
-
-def _judged(episode: Episode, said: Sequence[Feedback], quarantined: Iterable[str]) -> Judged | None:
-    kept = [one for one in said if one.source == "person" and rater_of(one, episode.user) not in quarantined]
-    rewards = [reward for (name, _), reward in merge(kept).items() if name == episode.id]
-    person = episode.user or episode.session
-    if not rewards or person is None:
-        return None
-    return Judged(f"{episode.tenant}/{person}", int(episode.created_at // _DAY), tuple(rewards))
 
 
 async def let_go(house: House, alias: str) -> None:

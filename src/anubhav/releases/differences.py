@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist, mean, variance
 
-from anubhav.types.releases import Difference, Judged
+from anubhav.types.releases import Difference, Judged, Rate
 
 ALPHA = 0.05
 _CAUTION = 3.0
@@ -45,10 +45,19 @@ def watch(candidate: Iterable[Judged], release: Iterable[Judged]) -> Difference 
     first, second = people_means(candidate), people_means(release)
     if min(len(first), len(second)) < _WATCHED:
         return None
-    spread = sum(_cautious_variance(one) / len(one) for one in (first, second))
-    wider = spread + _EFFECT**2
-    room = 2 * spread * wider / _EFFECT**2 * math.log(math.sqrt(wider / spread) / ALPHA)
-    return _difference(first, second, math.sqrt(room))
+    spreads = [sum((one - mean(said)) ** 2 for one in said) for said in (first, second)]
+    return _difference(first, second, _always(spreads, (len(first), len(second))))
+
+
+def watch_rates(candidate: Rate, release: Rate) -> Difference | None:
+    """The same of the shares of replies that failed, each reply counted once; None with fewer than three on a side."""
+    if min(candidate.replies, release.replies) < _WATCHED:
+        return None
+    shares = [one.failed / one.replies for one in (candidate, release)]
+    counts = candidate.replies, release.replies
+    room = _always([count * share * (1 - share) for count, share in zip(counts, shares, strict=True)], counts)
+    away = shares[0] - shares[1]
+    return Difference(counts, (shares[0], shares[1]), away, away - room, away + room)
 
 
 def people_means(judged: Iterable[Judged]) -> list[float]:
@@ -68,10 +77,11 @@ def student(chance: float, freedom: float) -> float:
     return z + first / v + second / v**2 + third / v**3
 
 
-def _cautious_variance(values: Sequence[float]) -> float:
-    """As if `_CAUTION` more people stood a whole reward from the mean."""
-    middle = mean(values)
-    return (sum((one - middle) ** 2 for one in values) + _CAUTION) / len(values)
+def _always(squares: Sequence[float], counts: Sequence[int]) -> float:
+    """Half the width, by each side's sum of squares around its mean, to which the cautious ones are added."""
+    spread = sum((one + _CAUTION) / count**2 for one, count in zip(squares, counts, strict=True))
+    wider = spread + _EFFECT**2
+    return math.sqrt(2 * spread * wider / _EFFECT**2 * math.log(math.sqrt(wider / spread) / ALPHA))
 
 
 def _difference(first: Sequence[float], second: Sequence[float], room: float) -> Difference:

@@ -17,7 +17,7 @@ def place(policy: ReleasePolicy, trial: Trial | None, alias: str, person: str | 
         return "stable"
     if _point("holdback", alias, person) < policy.holdback * _POINTS // 100:
         return "holdback"
-    if trial and policy.steps:
+    if trial and policy.steps and trial.step >= 0:
         share = policy.steps[min(trial.step, len(policy.steps) - 1)]
         if _point("trial", trial.id, person) < share * _POINTS // 100:
             return "canary"

@@ -3,6 +3,8 @@
 Only the store knows how far a trial is, so it goes on after a restart.
 """
 
+import hashlib
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -10,12 +12,16 @@ from typing import Literal
 
 from anubhav.errors import BadInput
 from anubhav.releases.placing import place
-from anubhav.store import releases, trials
+from anubhav.releases.shadows import LEAST, Shadows
+from anubhav.releases.tallies import Tallies
+from anubhav.store import releases, tallies, trials
 from anubhav.store.database import Connection, Database
-from anubhav.types.experience import Arm, Episode, Feedback, Release
+from anubhav.types.experience import Arm, Release
 from anubhav.types.ids import new_id
-from anubhav.types.releases import ReleasePolicy, Trial, TrialState
+from anubhav.types.releases import Rate, ReleasePolicy, Trial, TrialState
 
+SHADOW = -1
+"""The step of a trial that nobody hears yet."""
 _PLAIN = ReleasePolicy()
 _SUFFIX: Mapping[Arm, str] = {"stable": "", "canary": "@candidate", "holdback": "@base"}
 
@@ -23,6 +29,10 @@ _SUFFIX: Mapping[Arm, str] = {"stable": "", "canary": "@candidate", "holdback": 
 class Trials:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.shadows = Shadows(database)
+        self.tallies = Tallies(database)
+        self._salt = secrets.token_bytes(32)
+        """Of this process alone, so that nothing can be told from a failure's row."""
 
     async def place(self, model: str, tenant: str, person: str | None) -> tuple[Arm, str]:
         """The arm that answers this person, and the name of its voice. Who names a voice hears that one."""
@@ -39,6 +49,11 @@ class Trials:
         """Raises BadInput for steps that do not grow. What runs goes on by the new rules."""
         if list(policy.steps) != sorted({*policy.steps}) or not all(0 < step <= 100 for step in policy.steps):
             raise BadInput("Steps are growing percentages, each 1 to 100", hint="For example 1, 5, 25, 100.")
+        if policy.shadow and policy.shadow < LEAST:
+            raise BadInput(
+                f"{policy.shadow} prompts in the shadow would tell nothing of a candidate",
+                hint=f"Give {LEAST} or more; 0 lets it be heard at once.",
+            )
         if not 0 <= policy.holdback <= 50:
             raise BadInput("At most half of the people can be held back", hint="5 or 10 measure lift.")
 
@@ -58,16 +73,24 @@ class Trials:
         """Newest first."""
         return await self._database.run(lambda c: trials.recent(c, alias, limit))
 
-    async def judged(self, alias: str, arms: tuple[Arm, ...], since: float) -> list[tuple[Episode, list[Feedback]]]:
-        """The main replies of these arms since then that somebody judged."""
-        return await self._database.run(lambda c: trials.judged(c, alias, arms, since))
+    async def failed(self, alias: str, arm: Arm, cause: str) -> None:
+        """A reply ended in an error. The same cause again is the same failure: clients repeat what went wrong."""
+        name = hashlib.blake2b(cause.encode(), key=self._salt, digest_size=16).hexdigest()
+        await self._database.run(lambda c: trials.add_failure(c, alias, arm, name, time.time()))
+
+    async def rates(self, trial: Trial) -> tuple[Rate, Rate]:
+        """How often candidate and release failed since the trial came to its step."""
+        return await self._database.run(lambda c: (trials.rate(c, trial, "canary"), trials.rate(c, trial, "stable")))
 
     async def waits(self, alias: str, arm: Arm, since: float, limit: int = 200) -> list[float]:
         """Seconds until the first word of an arm's newest replies."""
         return await self._database.run(lambda c: trials.pace(c, alias, arm, since, limit))
 
     async def advance(self, trial: Trial, why: str) -> bool:
-        """One step on; the last one promotes it. False when somebody else changed the trial meanwhile."""
+        """One step on, from the shadow to the first; the last one promotes it.
+
+        False when somebody else changed the trial meanwhile.
+        """
 
         def work(connection: Connection) -> bool:
             policy = trials.find_policy(connection, trial.alias) or _PLAIN
@@ -113,23 +136,28 @@ def begin(connection: Connection, release: Release) -> None:
     now = time.time()
     if before := trials.running(connection, release.alias):
         _end(connection, before, "replaced", f"{release.lap} brought a newer candidate")
+    first = SHADOW if (trials.find_policy(connection, release.alias) or _PLAIN).shadow else 0
     trials.put_trial(
         connection,
         Trial(
             new_id("tr"), release.alias, release.path or "", release.adapter or "", release.lap or "", release.who,
-            0, now, now,
+            first, now, now,
         ),
     )  # fmt: skip
 
 
 def describe(trial: Trial, policy: ReleasePolicy) -> dict[str, object]:
     """The trial with the share that hears it now."""
-    share = policy.steps[min(trial.step, len(policy.steps) - 1)] if policy.steps else 0
-    return {**asdict(trial), "percent": share if trial.state == "running" else None}
+    unheard = trial.step == SHADOW or not policy.steps
+    share = 0 if unheard else policy.steps[min(trial.step, len(policy.steps) - 1)]
+    stage = "shadow" if trial.step == SHADOW else "canary"
+    return {**asdict(trial), "stage": stage, "percent": share if trial.state == "running" else None}
 
 
 def _end(connection: Connection, trial: Trial, state: TrialState, why: str) -> None:
     trials.put_trial(connection, replace(trial, state=state, reason=why, ended_at=time.time()))
+    trials.drop_failures(connection, trial.alias)
+    tallies.drop(connection, trial.alias)
 
 
 def _release(trial: Trial, action: Literal["promote", "discard"], who: str, why: str) -> Release:

@@ -30,10 +30,13 @@ from anubhav.types.experience import Episode, Feedback, split_target
 from anubhav.types.rewards import Estimate, Mark
 
 STAGE = "critic"
+AUDITED = 20
+"""Votes of held-out raters from which on the audit can tell answers apart."""
 _BATCH = 64
 _WRITE_EVERY = 16
 """Votes, when they come faster than one a second."""
 _WATCH_SECONDS = 5.0
+_GLANCE_SECONDS = 1.0
 _MINDS = 32
 """Kept in memory."""
 
@@ -157,8 +160,20 @@ class Critic:
     async def mind(self, alias: str) -> Mind | None:
         """The mind that heard most of an alias, after all feedback so far; None before any."""
         await self.observe(alias)
-        found = [await self._mind(place) for place in await self._places(alias)]
-        return max(found, key=lambda mind: mind.steps, default=None)
+        return _fullest([await self._mind(place) for place in await self._places(alias)])
+
+    async def glance(self, alias: str) -> tuple[Mind | None, int]:
+        """The same without waiting for a long backlog, and how many judgements of it are not counted yet."""
+        self.nudge(alias)
+        await asyncio.wait({self._nudged[alias]}, timeout=_GLANCE_SECONDS)
+        if self._lock(alias).locked():
+            # Loading a mind beside the counting would put one back that lacks the last steps.
+            found = _fullest([mind for place, mind in self._minds.items() if place[0] == alias])
+        else:
+            async with self._lock(alias):
+                found = _fullest([await self._mind(place) for place in await self._places(alias)])
+        after = self._positions.get(alias, 0)
+        return found, await self._database.run(lambda c: experience.count_after(c, alias, after))
 
     async def ledger(self, alias: str) -> Ledger:
         """How the raters of an alias stand; everybody is new where nothing was heard."""
@@ -218,9 +233,9 @@ class Critic:
     async def _views(self, heard: _Heard) -> tuple[View | None, View | None]:
         """The answer that is judged, or that won, and what lost to it."""
         feedback, episode = heard.feedback, heard.episode
-        said = await self.gallery.view(episode, feedback.choice)
         if feedback.kind == "correction":
-            return await self.gallery.corrected(episode, feedback), said
+            return await self.gallery.corrected(episode, feedback), await self.gallery.view(episode, feedback.choice)
+        said = await self.gallery.view(episode, feedback.choice)
         if feedback.kind == "comparison":
             place = split_target(feedback.against or "")[1]
             lost = await self.gallery.view(heard.other, place) if heard.other else None
@@ -301,11 +316,15 @@ class Audit:
     async def ready(self, alias: str) -> bool:
         """Whether held-out raters have said enough to tell answers apart."""
         mind = await self._critic.mind(alias)
-        return mind is not None and mind.audited >= 20
+        return mind is not None and mind.audited >= AUDITED
 
     async def score(self, alias: str, base_model: str, items: Sequence[tuple[Tokens, Tokens]]) -> list[Estimate]:
         """Before anybody was held out: 0, with a deviation that says so."""
         return await self._critic._score(alias, base_model, items, audit=True, watched=False)  # pyright: ignore[reportPrivateUsage]
+
+
+def _fullest(found: Sequence[Mind]) -> Mind | None:
+    return max(found, key=lambda mind: mind.steps, default=None)
 
 
 def _look_up(connection: Connection, feedback: Feedback) -> _Heard | None:

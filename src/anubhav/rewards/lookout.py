@@ -3,9 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from anubhav.rewards.critic import Critic
+from anubhav.rewards.critic import AUDITED, Critic
+from anubhav.rewards.mind import Mind
 from anubhav.rewards.watch import alarms, figures
-from anubhav.types.rewards import Alarm
+from anubhav.types.rewards import Alarm, Rater
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,10 @@ class Report:
     """Judgements of held-out raters, which the audit critic alone knows."""
     figures: dict[str, float]
     alarms: list[Alarm]
+    audit_ready: bool = False
+    """Whether held-out raters have said enough for the audit."""
+    behind: int = 0
+    """Judgements that were given and are not counted in any of this yet."""
 
 
 class Lookout:
@@ -27,7 +32,16 @@ class Lookout:
         return (await self.report(alias)).alarms
 
     async def report(self, alias: str) -> Report:
-        mind = await self._critic.mind(alias)
-        if mind is None:
-            return Report(alias, 0, 0, {}, [])
-        return Report(alias, mind.steps, mind.audited, figures(mind.record), alarms(mind.record, time.time()))
+        return _report(alias, await self._critic.mind(alias), 0)
+
+    async def glance(self, alias: str) -> tuple[Report, list[Rater]]:
+        """At once, however long the backlog; and the raters, who voted most first."""
+        mind, behind = await self._critic.glance(alias)
+        return _report(alias, mind, behind), mind.ledger.list() if mind else []
+
+
+def _report(alias: str, mind: Mind | None, behind: int) -> Report:
+    if mind is None:
+        return Report(alias, 0, 0, {}, [], behind=behind)
+    rung = alarms(mind.record, time.time())
+    return Report(alias, mind.steps, mind.audited, figures(mind.record), rung, mind.audited >= AUDITED, behind)

@@ -60,14 +60,13 @@ class Gallery:
         if choice >= len(episode.choices):
             return None
         # All choices at once: their prompt is read once, and who judges one often judges the others.
-        answers = {f"{episode.id}:{place}": (one.tokens, one.text) for place, one in enumerate(episode.choices)}
-        return await self._kept(episode, f"{episode.id}:{choice}", answers)
+        return await self._kept(episode, f"{episode.id}:{choice}", _choices(episode))
 
     async def corrected(self, episode: Episode, feedback: Feedback) -> View | None:
-        """What a correction says should have been answered."""
+        """What a correction says should have been answered; what was answered is read with it, if it was not yet."""
         text = (feedback.text or "").strip()
         answer = self._renderers[episode.base_model].answer(text)
-        return await self._kept(episode, feedback.id, {feedback.id: (answer, text)})
+        return await self._kept(episode, feedback.id, {feedback.id: (answer, text), **_choices(episode)})
 
     def remember(self, episode: Episode) -> None:
         if episode.base_model in self._readers:
@@ -123,6 +122,10 @@ class Gallery:
         while len(self._at_hand) > _AT_HAND:
             self._at_hand.popitem(last=False)
         return self._at_hand.get(f"{base}\n{name}")
+
+
+def _choices(episode: Episode) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {f"{episode.id}:{place}": (one.tokens, one.text) for place, one in enumerate(episode.choices)}
 
 
 def _view(array: Array, text: str) -> View:

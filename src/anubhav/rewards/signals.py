@@ -18,7 +18,7 @@ def merge(feedback: Iterable[Feedback]) -> Mapping[Judged, float]:
     """One reward per judged choice: the mean over raters and kinds, of which each rater's last word counts."""
     last: dict[tuple[Judged, str, str], tuple[float, float]] = {}
     for one in feedback:
-        for judged, reward in _rewards(one):
+        for judged, reward in rewards(one):
             # Without a rater every vote is its own: two anonymous thumbs are two people.
             last[judged, one.kind, one.rater or one.id] = (reward, WEIGHTS[one.source])
     collected: defaultdict[Judged, list[tuple[float, float]]] = defaultdict(list)
@@ -43,7 +43,7 @@ def tally(feedback: Iterable[Feedback], weights: Mapping[str, float]) -> Mapping
     heard: defaultdict[Judged, list[tuple[float, float, str]]] = defaultdict(list)
     for one in feedback:
         if (weight := weights.get(one.id, 0.0)) > 0:
-            for judged, reward in _rewards(one):
+            for judged, reward in rewards(one):
                 heard[judged].append((reward, weight, one.id))
     return {judged: _worth(votes) for judged, votes in heard.items()}
 
@@ -58,7 +58,8 @@ def _mean(votes: Sequence[tuple[float, float]]) -> float:
     return sum(reward * weight for reward, weight in votes) / max(1.0, sum(weight for _, weight in votes))
 
 
-def _rewards(one: Feedback) -> Iterable[tuple[Judged, float]]:
+def rewards(one: Feedback) -> Iterable[tuple[Judged, float]]:
+    """What one judgement says of each choice that it is about: a comparison of two."""
     judged = (one.episode, one.choice)
     if one.kind == "correction":
         yield judged, -1.0

@@ -104,6 +104,13 @@ def feedback_after(connection: sqlite3.Connection, alias: str, position: int, li
     return [_feedback(row) for row in rows]
 
 
+def count_after(connection: sqlite3.Connection, alias: str, position: int) -> int:
+    (found,) = connection.execute(
+        "SELECT count(*) FROM feedback WHERE alias = ? AND seq > ?", (alias, position)
+    ).fetchone()
+    return found
+
+
 def corrections_between(
     connection: sqlite3.Connection, alias: str, after: int, upto: int, limit: int
 ) -> list[Feedback]:

@@ -25,7 +25,7 @@ parents (lap, adapter) AS (
 _FACTS = """
 SELECT kind, id, CASE kind
     WHEN 'reply' THEN (SELECT json_object('alias', alias, 'tenant', tenant, 'user', user, 'session', session,
-        'turn', turn, 'memory', memory, 'created_at', created_at) FROM episodes WHERE episodes.id = walk.id)
+        'turn', turn, 'arm', arm, 'memory', memory, 'created_at', created_at) FROM episodes WHERE episodes.id = walk.id)
     WHEN 'feedback' THEN (SELECT json_object('kind', kind, 'rater', rater, 'tenant', tenant, 'created_at', created_at)
         FROM feedback WHERE feedback.id = walk.id)
     WHEN 'lap' THEN (SELECT json_object('alias', alias, 'state', state, 'started_at', started_at)
@@ -76,7 +76,8 @@ _ONWARD = f"""
 WITH RECURSIVE {_MADE},
 walk (kind, id, source, what) AS (
     VALUES (:kind, :id, NULL, NULL)
-    UNION SELECT 'reply', episodes.id, walk.id, 'was given'
+    UNION SELECT 'reply', episodes.id, walk.id,
+        CASE episodes.arm WHEN 'shadow' THEN 'was answered unheard' ELSE 'was given' END
         FROM walk JOIN episodes ON episodes.user = :name AND (:tenant IS NULL OR episodes.tenant = :tenant)
         WHERE walk.kind = 'user'
     UNION SELECT 'feedback', feedback.id, walk.id, 'gave'

@@ -1,13 +1,11 @@
-"""Rows of trials: each alias's release policy, the candidates that were tried, and what people said by arm."""
+"""Rows of trials: each alias's release policy, what was tried, how fast its arms answer and how often they fail."""
 
-import json
 import sqlite3
-from collections.abc import Iterable
 
 import msgspec
 
-from anubhav.types.experience import Arm, Episode, Feedback
-from anubhav.types.releases import ReleasePolicy, Trial
+from anubhav.types.experience import Arm, Episode
+from anubhav.types.releases import Rate, ReleasePolicy, Trial
 
 
 def put_policy(connection: sqlite3.Connection, alias: str, policy: ReleasePolicy) -> None:
@@ -55,23 +53,29 @@ def recent(connection: sqlite3.Connection, alias: str, limit: int) -> list[Trial
     return [msgspec.json.decode(row["body"], type=Trial) for row in rows]
 
 
-def judged(
-    connection: sqlite3.Connection, alias: str, arms: Iterable[Arm], since: float
-) -> list[tuple[Episode, list[Feedback]]]:
-    """The main replies of these arms since a time that somebody judged, with all that was said of each."""
-    rows = connection.execute(
-        "SELECT episodes.seq AS place, episodes.body AS reply, feedback.body AS said FROM episodes"
-        " JOIN feedback ON feedback.episode = episodes.id WHERE episodes.alias = ? AND episodes.created_at >= ?"
-        " AND episodes.arm IN (SELECT value FROM json_each(?)) AND episodes.turn = 'main'"
-        " ORDER BY episodes.seq, feedback.seq",
-        (alias, since, json.dumps(list(arms))),
-    )
-    found: dict[int, tuple[Episode, list[Feedback]]] = {}
-    for row in rows:
-        if row["place"] not in found:
-            found[row["place"]] = (msgspec.msgpack.decode(row["reply"], type=Episode), [])
-        found[row["place"]][1].append(msgspec.msgpack.decode(row["said"], type=Feedback))
-    return list(found.values())
+def add_failure(connection: sqlite3.Connection, alias: str, arm: Arm, cause: str, now: float) -> None:
+    """A reply that ended in an error while something is tried out; the same cause again is no other failure."""
+    if trial := running(connection, alias):
+        connection.execute(
+            "INSERT OR REPLACE INTO failures (alias, trial, arm, cause, created_at) VALUES (?,?,?,?,?)",
+            (alias, trial.id, arm, cause, now),
+        )
+
+
+def rate(connection: sqlite3.Connection, trial: Trial, arm: Arm) -> Rate:
+    """Of an arm's replies since the trial came to its step."""
+    (failed,) = connection.execute(
+        "SELECT count(*) FROM failures WHERE alias = ? AND trial = ? AND arm = ? AND created_at >= ?",
+        (trial.alias, trial.id, arm, trial.since),
+    ).fetchone()
+    (well,) = connection.execute(
+        "SELECT count(*) FROM episodes WHERE alias = ? AND arm = ? AND created_at >= ?", (trial.alias, arm, trial.since)
+    ).fetchone()
+    return Rate(failed, failed + well)
+
+
+def drop_failures(connection: sqlite3.Connection, alias: str) -> None:
+    connection.execute("DELETE FROM failures WHERE alias = ?", (alias,))
 
 
 def pace(connection: sqlite3.Connection, alias: str, arm: Arm, since: float, limit: int) -> list[float]:

@@ -11,9 +11,10 @@ Source = Literal["person", "implied", "judge"]
 """Who says so: a person or their program, what the person did next, or a model that was asked."""
 Turn = Literal["main", "side"]
 """Side turns (titles, summaries) are recorded and never trained on."""
-Arm = Literal["stable", "canary", "holdback", "asked"]
+Arm = Literal["stable", "canary", "holdback", "asked", "shadow"]
 """Which of an alias's voices answered: the release, the candidate on trial, the frozen base it is compared with, or
-whatever the request named itself (`default@stable`), which is compared with nothing."""
+whatever the request named itself (`default@stable`), which is compared with nothing. In the shadow the candidate
+answers what the release was asked, and nobody hears it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from anubhav.types.experience import Arm
+from anubhav.types.sampling import SampleRequest
+
 TrialState = Literal["running", "promoted", "rolled back", "replaced", "ended"]
 
 
@@ -22,6 +25,8 @@ class ReleasePolicy:
     """Percent of the people who are answered by the frozen base model, to measure lift against."""
     since: float = 0.0
     """When the share held back was last changed; lift counts from there."""
+    shadow: int = 20
+    """Live prompts that a candidate answers unheard before anybody hears it; 0 is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,74 @@ class Trial:
     lap: str
     who: str
     step: int
-    """The place in the policy's steps."""
+    """The place in the policy's steps; -1 while it answers in the shadow."""
     since: float
     """When it came to this step."""
     started_at: float
     state: TrialState = "running"
     reason: str = ""
     ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """The last word of one rater on one choice, as it counts for the arm that said it."""
+
+    episode: str
+    choice: int
+    kind: str
+    voter: str
+    """The rater, or for the nameless the judgement's own id."""
+    arm: Arm
+    person: str
+    """Whose reply it was, within their tenant."""
+    day: int
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A reply that somebody was given just now, and how it was asked for."""
+
+    reply: str
+    alias: str
+    request: SampleRequest
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How one side of a pair went."""
+
+    tokens: int = 0
+    failed: bool = False
+    """It ended in an error, or nothing was said."""
+    cut: bool = False
+    pace: float | None = None
+    """Seconds a token after the first."""
+    worth: float | None = None
+    """What the critic expects a usual rater to think of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What somebody was given, and what the candidate said to the same prompt in the shadow."""
+
+    reply: str
+    shadow: str | None
+    """The candidate's reply as it is recorded; None where an error ended it."""
+    release: Said
+    candidate: Said
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many of an arm's replies ended in an error."""
+
+    failed: int
+    replies: int
+    """With those that failed."""
 
 
 @dataclass(frozen=True, slots=True)

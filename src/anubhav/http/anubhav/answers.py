@@ -37,6 +37,7 @@ def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
         "session": episode.session,
         "user": episode.user,
         "turn": episode.turn,
+        "arm": episode.arm,
         "trainable": episode.trainable,
         "redacted": episode.redacted,
         "memory": episode.memory,

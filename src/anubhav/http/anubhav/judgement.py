@@ -46,12 +46,10 @@ async def rewards(alias: Name, raters: Limit = 50, house: House = Depends(house_
     """The critic's figures and alarms about an alias, and its raters, who voted most first."""
     if alias not in await house.voices.names():
         raise NotFound(f"There is no alias {alias!r}", hint=f"Use one of: {', '.join(await house.voices.names())}.")
-    report = await house.watch.report(alias)
-    known = await house.trust.raters(alias)
+    report, known = await house.watch.glance(alias)
     return {
         **asdict(report),
         "implied": await house.hearsay.implies(alias),
-        "audit_ready": await house.critic.audit.ready(alias),
         "raters": [asdict(one) for one in known[:raters]],
         "raters_known": len(known),
     }

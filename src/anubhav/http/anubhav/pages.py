@@ -137,7 +137,7 @@ def _episode(episode: Episode, feedback: Sequence[Feedback]) -> Json:
         shown.append({"sign": "flat", "text": f"and {len(feedback) - len(shown)} more"})
     return {
         "id": episode.id,
-        "alias": episode.alias,
+        "alias": f"{episode.alias} (a candidate, unheard)" if episode.arm == "shadow" else episode.alias,
         "question": _cut(asked[-1] if asked else ""),
         "answer": _cut(episode.choices[0].text if episode.choices else "") + more,
         "when": moment(episode.created_at),

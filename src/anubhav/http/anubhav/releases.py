@@ -12,6 +12,7 @@ from anubhav.flows.trying import compare, lift_json, measure_lift, roll_back
 from anubhav.http.anubhav import bodies
 from anubhav.http.anubhav.bodies import Body, Name
 from anubhav.http.anubhav.routes import house_of, known_alias, live, operator
+from anubhav.releases.shadows import summarise
 from anubhav.releases.trials import describe
 from anubhav.types.models import Principal
 from anubhav.types.releases import ReleasePolicy
@@ -30,6 +31,8 @@ class Policy(Body):
     least_replies: Annotated[int, Field(ge=1, le=1_000_000)] = 30
     margin: Annotated[float, Field(ge=0, le=2)] = 0.1
     holdback: Annotated[int, Field(ge=0, le=50)] = 0
+    shadow: Annotated[int, Field(ge=0, le=10_000)] = 20
+    """Live prompts that a candidate answers unheard first."""
 
 
 @router.get("/v1/releases", dependencies=[Depends(operator)])
@@ -58,11 +61,13 @@ async def get_policy(alias: Name, house: House = Depends(house_of)) -> Json:
     past = [describe(one, policy) for one in await house.trials.recent(alias)]
     now: Json | None = None
     if trial:
-        found = await compare(house, trial)
+        found, pairs = await compare(house, trial), await house.trials.shadows.pairs(trial)
         now = {
             **describe(trial, policy),
             "people": found.people,
             "difference": found.difference and asdict(found.difference),
+            "failures": {"canary": asdict(found.rates[0]), "stable": asdict(found.rates[1])},
+            "shadow": asdict(summarise(pairs)) if pairs else None,
         }
     return {"alias": alias, "policy": asdict(policy), "trial": now, "trials": past}
 
@@ -70,7 +75,9 @@ async def get_policy(alias: Name, house: House = Depends(house_of)) -> Json:
 @router.put("/v1/release-policies/{alias:path}", dependencies=[Depends(operator)])
 async def set_policy(alias: Name, body: Policy, house: House = Depends(house_of)) -> Json:
     await known_alias(house, alias)
-    policy = ReleasePolicy(tuple(body.steps), body.least_people, body.least_replies, body.margin, body.holdback)
+    policy = ReleasePolicy(
+        tuple(body.steps), body.least_people, body.least_replies, body.margin, body.holdback, shadow=body.shadow
+    )
     await house.trials.set_policy(alias, policy)
     return await get_policy(alias, house)
 
