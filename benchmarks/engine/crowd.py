@@ -2,17 +2,19 @@
 
     python -m benchmarks.engine.crowd [--quick] [--adapters 10000] [--runs 1000] [--rounds 7]
 
-One house with the real engine and database, in this process and without HTTP. A step of 4×64 tokens and a sample of 16
-are taken alone; then as many other runs are made and parked, and as many checkpoints registered under names of their
-own, and both are taken again. What it takes to bring a parked run back and to sample from an adapter not used before
-is told too.
+Two houses with real engines and databases, in this process and without HTTP. In one of them as many other runs are made
+and parked, and as many checkpoints registered under names of their own; then a step of 4×64 tokens and a sample of 16
+are taken in the one and the other by turns. What it takes to bring a parked run back and to sample from an adapter not
+used before is told too.
 """
 
 import asyncio
 import gc
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +65,7 @@ class House:
 
 
 def furnish(name: str, folder: Path) -> House:
+    folder.mkdir()
     model = Library(default_models_dir()).find(name)
     engine, database = TorchEngine(model.folder), Database(folder / "anubhav.db")
     trainers, samplers = {name: engine.trainer}, {name: engine.sampler}
@@ -80,15 +83,12 @@ def datum(tokens: list[int]) -> Datum:
     return Datum(tuple(tokens[:-1]), {"target_tokens": ints(tokens[1:]), "weights": weights})
 
 
-async def took(work: Callable[[int], Awaitable[None]], numbers: range) -> list[float]:
-    """Milliseconds of each; what is swept up between them is not in it."""
-    found: list[float] = []
-    for number in numbers:
-        gc.collect()
-        started = time.perf_counter()
-        await work(number)
-        found.append(1e3 * (time.perf_counter() - started))
-    return found
+async def took(work: Callable[[int], Awaitable[None]], number: int) -> float:
+    """Milliseconds; what is swept up before it is not in it."""
+    gc.collect()
+    started = time.perf_counter()
+    await work(number)
+    return 1e3 * (time.perf_counter() - started)
 
 
 async def fill(house: House, runs: int, adapters: int) -> tuple[list[RunClient], list[str]]:
@@ -115,36 +115,67 @@ async def fill(house: House, runs: int, adapters: int) -> tuple[list[RunClient],
     return others, paths
 
 
-async def measure(name: str, folder: Path, chosen: Namespace, rounds: int) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Side:
+    """A house with a run and a checkpoint of our own, which both are measured with."""
+
+    house: House
+    run: RunClient
+    kept: str
+
+    async def step(self, number: int) -> None:
+        await step(self.run, number)
+
+    async def say(self, number: int) -> None:
+        await self.house.say(self.kept, number)
+
+    async def stay_awake(self) -> None:
+        """The run that is measured must not be parked itself."""
+        while True:
+            await self.run.forward([datum([1, 2, 3])])
+            await asyncio.sleep(REST / 4)
+
+    async def close(self) -> None:
+        await self.house.desk.stop()
+        self.house.engine.close()
+        self.house.database.close()
+
+
+async def open_side(name: str, folder: Path) -> Side:
     house = furnish(name, folder)
-    try:
-        run = await house.start()
-        kept = str((await run.save("ours", "sampler_weights")).path)
+    run = await house.start()
+    return Side(house, run, str((await run.save("ours", "sampler_weights")).path))
 
-        async def use() -> None:
-            """The run that is measured must not be parked itself."""
-            while True:
-                await run.forward([datum([1, 2, 3])])
-                await asyncio.sleep(REST / 4)
 
-        found: dict[str, list[float]] = {}
-        for case, numbers in (("alone", range(rounds)), ("beside", range(rounds, 2 * rounds))):
-            if case == "beside":
-                busy = asyncio.create_task(use())
-                others, paths = await fill(house, chosen.runs, chosen.adapters)
-                busy.cancel()
-                await asyncio.gather(busy, return_exceptions=True)
-            await step(run, 0)
-            await house.say(kept, 0)
-            found[f"step, {case}"] = await took(lambda number: step(run, number), numbers)
-            found[f"sample, {case}"] = await took(lambda number: house.say(kept, number), numbers)
-        found["step of a parked run"] = await took(lambda number: step(others[number], number), range(rounds))
-        found["first sample of an adapter"] = await took(lambda number: house.say(paths[number], number), range(rounds))
+async def measure(name: str, folder: Path, chosen: Namespace, rounds: int) -> dict[str, list[float]]:
+    async with AsyncExitStack() as stack:
+        sides: dict[str, Side] = {}
+        for when in ("alone", "beside"):
+            sides[when] = await open_side(name, folder / when)
+            stack.push_async_callback(sides[when].close)
+        others, paths = await crowd(sides, chosen)
+        found: dict[str, list[float]] = defaultdict(list)
+        for number in range(rounds + 1):
+            # In turns, so that a slow minute of the machine is shared; the first round does not count.
+            for when in list(sides)[:: 1 if number % 2 else -1]:
+                taken = await took(sides[when].step, number), await took(sides[when].say, number)
+                if number:
+                    found[f"step, {when}"].append(taken[0])
+                    found[f"sample, {when}"].append(taken[1])
+        crowded = sides["beside"].house
+        for number in range(rounds):
+            found["step of a parked run"].append(await took(lambda n: step(others[n], n), number))
+            found["first sample of an adapter"].append(await took(lambda n: crowded.say(paths[n], n), number))
         return found
-    finally:
-        await house.desk.stop()
-        house.engine.close()
-        house.database.close()
+
+
+async def crowd(sides: Mapping[str, Side], chosen: Namespace) -> tuple[list[RunClient], list[str]]:
+    awake = [asyncio.create_task(side.stay_awake()) for side in sides.values()]
+    others, paths = await fill(sides["beside"].house, chosen.runs, chosen.adapters)
+    for task in awake:
+        task.cancel()
+    await asyncio.gather(*awake, return_exceptions=True)
+    return others, paths
 
 
 def main() -> None:
