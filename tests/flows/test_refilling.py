@@ -122,10 +122,10 @@ async def test_too_little_is_refused_with_its_number_and_nobody_is_learned_from_
     house: House,
 ) -> None:
     await chat(house, "s", *talk(0, 5))
-    with pytest.raises(BadInput, match="shorten 5 passages"):
+    with pytest.raises(BadInput, match="shorten 2 passages"):
         await teach_refiller(house, "ann", "ann")
     await chat(house, "t", *talk(5, 40), train=False)
-    with pytest.raises(BadInput, match="shorten 5 passages"):
+    with pytest.raises(BadInput, match="shorten 2 passages"):
         await teach_refiller(house, "ann", "ann")
     await house.policies.opt_out("ann", "user-s", out=True)
     with pytest.raises(BadInput, match="shorten 0 passages"):

@@ -25,6 +25,21 @@ def test_a_question_answered_at_once_is_not_guarded(talk: Talk) -> None:
     assert not any(chunk.open for chunk in memory.chunks)
 
 
+def test_questions_of_the_moment_take_no_share_of_those_nobody_answered(talk: Talk) -> None:
+    asked = "When does the ferry to Elba leave?"
+    memory, _ = talk(asked, "assistant: Let me check and get back to you.", *CHATTER[:20], budget=192)
+    long = "Is it true that the bridge has forty thousand rivets, and who counted them, and why would anybody do that?"
+    memory, _ = talk(long, budget=192, start=memory)
+    assert asked in present(memory)
+
+
+def test_an_answer_that_only_repeats_goes_first(talk: Talk) -> None:
+    memory, ledger = talk("The padlock opens with 3391.", "assistant: Got it: 3391.", *CHATTER[:20], budget=192)
+    (line,) = [line for line in ledger if line.before == "Got it: 3391."]
+    assert (line.act, line.why) == ("dropped", "it only repeats what was said before it")
+    assert "Got it: 3391." not in present(memory)
+
+
 def test_more_wishes_than_their_share_lose_the_oldest_and_the_ledger_says_so(talk: Talk) -> None:
     wishes = [f"Always greet guest number {i} by the first name." for i in range(40)]
     memory, ledger = talk(*wishes, *CHATTER[:20], budget=128)

@@ -15,6 +15,16 @@ from tests.memory.conftest import Talk
         ("I live in Berlin.", "I moved to Lisbon.", "Berlin", "Lisbon"),
         ("I work at Siemens.", "I work at Bosch now.", "Siemens", "Bosch"),
         ("My budget is 300 euros.", "I changed my budget from 300 to 450 euros.", "300 euros.", "450"),
+        ("The doctor treating me is Dr. Okoye.", "I have a new doctor, Dr. Brandt.", "Okoye", "Brandt"),
+        ("My parking spot is number 14.", "They gave me another parking spot, number 63.", "14", "63"),
+        ("My tax advisor is Lena Voss.", "My tax advisor retired, it is Omar Reyes now.", "Lena", "Omar"),
+        ("My interview is on 3 June.", "So, the interview moved to 9 June.", "3 June", "9 June"),
+        (
+            "You can call me at the office on 5512.",
+            "I switched rooms, so my office number is 7730 now.",
+            "5512",
+            "7730",
+        ),
     ],
 )
 def test_the_later_of_two_statements_about_the_same_stands(
@@ -37,6 +47,9 @@ def test_the_later_of_two_statements_about_the_same_stands(
         ("My flat is in Pune.", "assistant: Your flat is in Nagpur."),
         ("My flat is in Pune.", "Is my flat in Nagpur?"),
         ("I am a nurse.", "I am tired."),
+        ("I ran 5 miles with Tom.", "I ran 8 miles with Ben."),
+        ("My wife's doctor is Dr. Okoye.", "My doctor is now Dr. Brandt."),
+        ("My sister moved to Lyon.", "I have a new job in Nice."),
     ],
 )
 def test_what_is_about_something_else_or_not_a_users_word_supersedes_nothing(talk: Talk, old: str, new: str) -> None:
@@ -68,6 +81,23 @@ def test_what_a_user_asks_to_forget_is_gone_wherever_it_stood(talk: Talk, reques
     deleted = [line for line in ledger if line.act == "deleted"]
     assert deleted
     assert not any(line.before or line.after for line in deleted)
+
+
+@pytest.mark.parametrize(
+    ("said", "request_"),
+    [
+        ("My boss Devika sits two desks away.", "Forget my manager's name, please."),
+        ("We visit my cousin in Krakow every summer.", "Please forget the city of my cousin."),
+        ("The padlock on my bike opens with 3391.", "You can forget the number of the padlock."),
+        ("I always have porridge in the morning.", "Please forget my breakfast."),
+    ],
+)
+def test_it_is_found_in_other_words_and_nothing_else_goes(talk: Talk, said: str, request_: str) -> None:
+    others = ["The number of the bus is 48.", "My dog is called Bruno.", "Krakow won 3 to 1."]
+    memory, _ = talk(*others[:1], said, "assistant: Noted, porridge.", *others[1:], request_)
+    texts = [chunk.text for chunk in memory.chunks]
+    assert said not in texts
+    assert [text for text in texts if text in others] == others
 
 
 @pytest.mark.parametrize(

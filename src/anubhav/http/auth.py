@@ -53,8 +53,12 @@ def credential(headers: Headers) -> str:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-def principal(request: Request) -> Principal:
-    """The dependency of every route that acts for somebody."""
+async def principal(request: Request) -> Principal:
+    """The dependency of every route that acts for somebody.
+
+    Like all dependencies here it is async: FastAPI would call a plain one in another thread, and each such hop waits
+    for the interpreter while a model computes.
+    """
     found: Principal | None = getattr(request.state, "principal", None)
     if found is None:
         raise NotAuthenticated(
@@ -69,8 +73,8 @@ class Needs:
 
     scopes: frozenset[Scope]
 
-    def __call__(self, request: Request) -> None:
-        if not self.scopes & principal(request).scopes:
+    async def __call__(self, request: Request) -> None:
+        if not self.scopes & (await principal(request)).scopes:
             named = " or ".join(sorted(self.scopes))
             raise OutOfScope(
                 f"This key lacks the scope {named}",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from anubhav.memory.statements import read_statement
-from anubhav.memory.words import split
+from anubhav.memory.words import TITLES, split
 from anubhav.types.chat import Role
 from anubhav.types.ids import new_id
 from anubhav.types.memory import Chunk
@@ -16,7 +16,8 @@ from anubhav.types.memory import Chunk
 Count = Callable[[str], int]
 """Tokens of a text."""
 
-_SENTENCE = re.compile(r"(?<=[.!?…।])[\"'”’)\]]*\s+|\s*\n+\s*")
+_TITLES = "".join(rf"(?<!\b{title.capitalize()}\.)" for title in TITLES)
+_SENTENCE = re.compile(rf"(?<=[.!?…।]){_TITLES}[\"'”’)\]]*\s+|\s*\n+\s*")
 _WORDS = 80
 """Of a chunk, where its sentences allow it; a longer sentence is cut."""
 _LETTERS_PER_TOKEN = 12

@@ -8,9 +8,8 @@ from anubhav.memory.cut import Count, Said, cut, reword
 from anubhav.memory.fitting import decide
 from anubhav.memory.forgetting import find
 from anubhav.memory.guarding import check_pins
-from anubhav.memory.statements import stem
 from anubhav.memory.supersede import without
-from anubhav.memory.words import content
+from anubhav.memory.words import content, stem
 from anubhav.types.memory import Act, Chunk, Decision, Memory
 
 Edited = tuple[Memory, tuple[Decision, ...]]

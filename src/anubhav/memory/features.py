@@ -12,9 +12,10 @@ from anubhav.types.memory import Chunk
 
 NAMES = (
     "content", "rarity", "names", "numbers", "negation", "question", "first_person", "length", "user", "tool",
-    "age", "repeated", "surprise", "attention", "need",
+    "age", "repeated", "surprise", "attention", "need", "claim", "event", "own", "empty",
 )  # fmt: skip
 _FIRST = frozenset("i my me mine we our us i'm i've i'd i'll मैं मेरा मेरी मेरे हम".split())  # noqa: SIM905
+_OWN = frozenset("my mine our मेरा मेरी मेरे हमारा हमारी हमारे".split())  # noqa: SIM905
 
 
 def spread(chunks: Sequence[Chunk]) -> Mapping[str, int]:
@@ -28,6 +29,7 @@ def describe(chunk: Chunk) -> dict[str, float]:
     found = kinds(words)
     count = Counter(found)
     carry = count["content"] + count["name"] + count["number"]
+    own = sum(bare(word) in _OWN for word in words) if chunk.role == "user" else 0
     return {
         "content": math.log1p(count["content"]),
         "names": math.sqrt(count["name"]),
@@ -39,6 +41,10 @@ def describe(chunk: Chunk) -> dict[str, float]:
         "user": float(chunk.role == "user"),
         "tool": float(chunk.role == "tool"),
         "surprise": _surprise(chunk, found),
+        "claim": math.sqrt(sum(not one.event for one in chunk.statements)),
+        "event": math.sqrt(sum(one.event for one in chunk.statements)),
+        "own": math.sqrt(own),
+        "empty": float(not (count["name"] or count["number"] or chunk.statements or own)),
     }
 
 

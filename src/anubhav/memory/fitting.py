@@ -8,10 +8,13 @@ from anubhav.memory.cut import Count
 from anubhav.memory.guarding import loosen, window
 from anubhav.memory.mask import mask
 from anubhav.memory.refill import Rewrite, reworded, shorten, telegram, verify
+from anubhav.memory.words import POLITE, content
 from anubhav.types.memory import Act, Chunk, Decision, MemoryPolicy
 
 _SLACK = 1 / 32
 """Of the budget, freed beyond the need, so that not every turn rewrites (a kept beginning stays in the KV cache)."""
+_SMALL = 10
+"""Tokens below which a chunk is not the cheaper for being short: a word that is left of something says little."""
 _REWRITES = 2
 """Chunks a turn that the model may write anew: its cost stays the same for every turn."""
 
@@ -35,6 +38,10 @@ class Fitter:
         total = sum(chunk.tokens for chunk in chunks)
         if total <= budget:
             return Fitting(tuple(chunks), ())
+        chunks, echoed = _drop_echoes(chunks, turn)
+        total = sum(chunk.tokens for chunk in chunks)
+        if total <= budget:
+            return Fitting(tuple(chunks), tuple(echoed))
         loose = loosen(chunks, budget)
         decided = [
             decide(now, "unpinned", turn, now.tokens, was.text, now.text, "its kind has used up its share")
@@ -45,7 +52,7 @@ class Fitter:
         kept, refilled = await self._refill_all(loose, given, turn)
         # The guards of the window, of wishes and of questions yield before the budget does.
         left, squeezed = self._squeeze(kept, budget, turn)
-        return Fitting(tuple(left), (*decided, *refilled, *squeezed))
+        return Fitting(tuple(left), (*echoed, *decided, *refilled, *squeezed))
 
     def _share_out(self, chunks: Sequence[Chunk], budget: int, need: int) -> dict[int, int]:
         """Tokens for each masked chunk, by its place."""
@@ -59,7 +66,7 @@ class Fitter:
     def _claim(self, chunk: Chunk) -> Claim:
         """A masked chunk asks for all the words that carry something: with fewer it would say another thing."""
         most = min(telegram(chunk, self.count), chunk.tokens)
-        return Claim(chunk.score, self.policy.stretch * max(most, 4), most, most)
+        return Claim(chunk.score, self.policy.stretch * max(most, _SMALL), most, most)
 
     async def _refill_all(
         self, chunks: Sequence[Chunk], given: dict[int, int], turn: int
@@ -116,6 +123,23 @@ class Fitter:
             left[chunk.id] = version
             decided.append(_shorter(chunk, version, turn, room, "no room beside what is guarded"))
         return (chunk for chunk in left.values() if chunk), decided
+
+
+def _drop_echoes(chunks: Sequence[Chunk], turn: int) -> tuple[list[Chunk], list[Decision]]:
+    """Answers that only repeat what a user said just before go first, and so do not outlive it."""
+    said: dict[int, frozenset[str]] = {}
+    for chunk in chunks:
+        if chunk.role == "user":
+            said[chunk.turn] = said.get(chunk.turn, frozenset()) | content(chunk.text)
+    kept: list[Chunk] = []
+    decided: list[Decision] = []
+    for chunk in chunks:
+        told = content(chunk.text) - POLITE if chunk.role == "assistant" and not chunk.pin else frozenset[str]()
+        if told and told <= said.get(chunk.turn - 1, frozenset()):
+            decided.append(decide(chunk, "dropped", turn, 0, chunk.text, "", "it only repeats what was said before it"))
+        else:
+            kept.append(chunk)
+    return kept, decided
 
 
 def decide(chunk: Chunk, act: Act, turn: int, budget: int, before: str, after: str, why: str) -> Decision:

@@ -6,16 +6,17 @@ accident. What is taken out is the sentences that speak of the thing, and every 
 or, in the replies that followed, its names.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
-from anubhav.memory.statements import stem
-from anubhav.memory.words import bare, content, facts, kinds, split
+from anubhav.memory.kin import kin
+from anubhav.memory.words import POLITE, bare, content, facts, kinds, split, stem
 from anubhav.types.memory import Chunk
 
 _ASK = re.compile(
-    r"(?:^|[.!?;,:]\s+|\b(?:please|now|can you|could you|would you|want you to|like you to|need you to|have to|"
-    r"and|to|just)\s+)"
+    r"(?:^|[.!?;,:]\s+|\b(?:please|now|can you|you can|you may|could you|would you|want you to|like you to|"
+    r"need you to|have to|and|to|just)\s+)"
     r"(?:forget|delete|erase|remove|wipe|discard|scrub|drop|stop (?:remembering|storing|keeping)|"
     r"don['’]t (?:remember|keep|store)|do not (?:remember|keep|store))\b(?!\s+to\b)(?P<what>[^.!?]*)",
     re.IGNORECASE,
@@ -30,7 +31,12 @@ _VAGUE = frozenset(
     previous know stuff have message messages completely forever longer entirely immediately last""".split()  # noqa: SIM905
 )
 _SHARE = 0.6
-"""Of the words that name the thing a sentence must hold."""
+"""Of the weight of the words that name the thing and that stand in the memory at all."""
+_ATTRIBUTES = frozenset("number name time date day city street colour room digit set setting part".split())  # noqa: SIM905
+"""What many things have: alone they name none, and beside others they weigh little."""
+_LITTLE = 0.3
+_PERHAPS = 0.4
+"""The share that is enough of what somebody told of themselves, where nothing holds more."""
 _ECHO = 3
 """Messages after one that may repeat it."""
 _LONG = 3
@@ -50,24 +56,39 @@ def asked_to_forget(text: str) -> tuple[frozenset[str], ...]:
 
 def find(chunks: Sequence[Chunk], named: frozenset[str]) -> dict[str, set[int]]:
     """By chunk id, the sentences to take out."""
+    held = [(chunk, number, words, _held(words)) for chunk in chunks for number, words in _by_sentence(chunk).items()]
+    weights = _weights(named, [kins for *_, kins in held])
+    shares = [sum(weights[word] for word in weights.keys() & one[3]) / (sum(weights.values()) or 1) for one in held]
+    least = _SHARE if max(shares, default=0.0) >= _SHARE else max(_PERHAPS, max(shares, default=0.0))
     found: dict[str, set[int]] = {}
     values: set[str] = set()
-    turns: list[int] = []
-    for chunk in chunks:
-        for number, words in _by_sentence(chunk).items():
-            held = {stem(word) for word in content(f"so {' '.join(words)}")}
-            if len(named & held) >= _SHARE * len(named):
-                found.setdefault(chunk.id, set()).add(number)
-                values |= {word for word in facts(f"so {' '.join(words)}") if _number(word) or word not in named}
-                turns.append(chunk.turn)
-    for chunk in chunks:
-        near = any(0 <= chunk.turn - turn <= _ECHO for turn in turns)
-        for number, words in _by_sentence(chunk).items():
-            if any(
-                _tells(word, near=near and chunk.role != "user") for word in values & facts(f"so {' '.join(words)}")
-            ):
-                found.setdefault(chunk.id, set()).add(number)
+    told: list[tuple[int, frozenset[str]]] = []
+    for (chunk, number, words, kins), share in zip(held, shares, strict=True):
+        if share >= least and (least == _SHARE or any(one.sentence == number for one in chunk.statements)):
+            found.setdefault(chunk.id, set()).add(number)
+            values |= {word for word in facts(f"so {' '.join(words)}") if _number(word) or word not in named}
+            told.append((chunk.turn, kins))
+    for chunk, number, words, kins in held:
+        close = [kins for turn, kins in told if 0 <= chunk.turn - turn <= _ECHO and chunk.role != "user"]
+        repeats = any(_tells(word, near=bool(close)) for word in values & facts(f"so {' '.join(words)}"))
+        if repeats or any(kins - POLITE and kins - POLITE <= said for said in close):
+            found.setdefault(chunk.id, set()).add(number)
     return found
+
+
+def _held(words: Sequence[str]) -> frozenset[str]:
+    return frozenset(kin(stem(word)) for word in content(f"so {' '.join(words)}"))
+
+
+def _weights(named: frozenset[str], held: Sequence[frozenset[str]]) -> dict[str, float]:
+    """The rarer a word is in the memory the more it names; none, if only what many things have is left."""
+    seen = {word: sum(word in kins for kins in held) for word in {kin(word) for word in named}}
+    found = {
+        word: math.log((len(held) + 1) / count) * (_LITTLE if word in _ATTRIBUTES else 1)
+        for word, count in seen.items()
+        if count
+    }
+    return found if found.keys() - _ATTRIBUTES else {}
 
 
 def _tells(word: str, *, near: bool) -> bool:

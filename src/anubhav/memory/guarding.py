@@ -75,15 +75,19 @@ def check_pins(chunks: Sequence[Chunk], budget: int) -> None:
 
 
 def loosen(chunks: Sequence[Chunk], budget: int) -> list[Chunk]:
-    """The oldest wishes and questions beyond their share of the budget lose their guard."""
+    """The oldest wishes and questions beyond their share of the budget lose their guard.
+
+    What was said last takes no share: it is in the window, and most of its questions are answered at once.
+    """
     wishes = questions = 0
+    last = max((chunk.turn for chunk in chunks), default=0)
     loose: dict[str, Chunk] = {}
     for chunk in reversed(chunks):
         now = chunk
         if chunk.pin == "rule":
             wishes += chunk.tokens
             now = replace(now, pin="") if wishes > budget * _WISHES else now
-        if chunk.open:
+        if chunk.open and chunk.turn < last:
             questions += chunk.tokens
             now = replace(now, open=False) if questions > budget * _QUESTIONS else now
         if now is not chunk:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from anubhav.memory.cut import Count, cost
 from anubhav.memory.features import describe, place, spread
 from anubhav.memory.learn import Example
-from anubhav.memory.statements import stem
-from anubhav.memory.words import content, facts
+from anubhav.memory.words import content, facts, stem
 from anubhav.types.memory import Chunk, Decision
 
 _FORGOTTEN = 2.0

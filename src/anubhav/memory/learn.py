@@ -18,7 +18,7 @@ _DRAWS = 8
 _PRICE = 0.1
 _RATE = 0.03
 _STEPS = 12
-_CAP = 8.0
+_CAP = 20.0
 _PRIOR = 4.0
 """Examples that a weight's start counts for: with little to learn from, little changes."""
 

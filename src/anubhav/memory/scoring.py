@@ -8,7 +8,7 @@ from typing import Protocol
 from anubhav.memory.features import describe, place, spread
 from anubhav.types.memory import Chunk, MemoryPolicy
 
-_CAP = 8.0
+_CAP = 20.0
 """Of the logarithm of a score, either way."""
 
 FIXED = MemoryPolicy(

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 from anubhav.errors import NotFound
 from anubhav.memory.forgetting import find
-from anubhav.memory.statements import stem
-from anubhav.memory.words import content, split
+from anubhav.memory.words import content, split, stem
 from anubhav.store import memories, people
 from anubhav.store.database import Connection, Database
 from anubhav.types.ids import new_id

@@ -39,4 +39,5 @@ def without(chunk: Chunk, sentences: set[int], count: Count) -> Chunk | None:
     if not keep:
         return None
     left = pick(chunk, keep, count)
-    return replace(left, statements=tuple(item for item in chunk.statements if item.sentence not in sentences))
+    kept = tuple(item for item in chunk.statements if item.sentence not in sentences)
+    return replace(left, statements=kept, features={})  # it is worth what is left of it

@@ -26,6 +26,8 @@ _NEGATIONS = frozenset(
     weren't haven't hasn't hadn't wouldn't shouldn't couldn't stop stopped नहीं मत न ना बिना""".split()  # noqa: SIM905
 )
 _MINE = frozenset("my your mine yours".split())  # noqa: SIM905
+POLITE = frozenset("noted got remember okay telling know done gone forgotten right keep mind".split())  # noqa: SIM905
+"""What an answer says that adds nothing."""
 _EDGES = "\"'“”‘’`()[]{}<>*_~.,;:!?…।-–—"
 _TRIMMED = '"“”,;!()[]*_~'
 _NUMBERS = frozenset(
@@ -34,6 +36,8 @@ _NUMBERS = frozenset(
     monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
     october november december today yesterday tomorrow""".split()  # noqa: SIM905
 )
+TITLES = ("dr", "mr", "ms", "mrs", "st", "prof", "jr", "sr", "vs")
+"""What ends with a dot and ends no sentence."""
 _ENDS = re.compile(r"[.!?…।:]['\"”’)\]]*$")
 
 
@@ -55,6 +59,15 @@ def bare(word: str) -> str:
     return word.replace("’", "'").strip(_EDGES).lower()
 
 
+def stem(word: str) -> str:
+    """A bare word without its plural's or owner's ending."""
+    word = word.removesuffix("'s").replace("favorite", "favourite").replace("color", "colour")
+    for ending in ("ies", "es", "s"):
+        if word.endswith(ending) and len(word) > len(ending) + 2 and not word.endswith("ss"):
+            return word[: -len(ending)] + {"ies": "y", "es": "e"}.get(ending, "")
+    return word
+
+
 def kinds(words: Sequence[str]) -> Sequence[Kind]:
     """One per word. A capital counts as a name only where no sentence begins."""
     return _kinds(tuple(words))
@@ -66,7 +79,7 @@ def _kinds(words: tuple[str, ...]) -> Sequence[Kind]:
     begins = True
     for word in words:
         found.append(_kind(word, begins=begins))
-        begins = bool(_ENDS.search(word))
+        begins = bool(_ENDS.search(word)) and bare(word) not in TITLES
     return tuple(found)
 
 

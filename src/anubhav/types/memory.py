@@ -21,6 +21,10 @@ class Statement:
     value: tuple[str, ...]
     update: bool = False
     """It says itself that something changed."""
+    event: bool = False
+    """It tells what somebody did: another one takes its place only if it says that something changed."""
+    of: tuple[str, ...] = ()
+    """Whose it is, where it is somebody else's ("Anna's")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Pin(Body):
     text: Words
 
 
-def which_lines(episode: Name = None, chunk: Name = None, act: Name = None) -> LedgerFilter:
+async def which_lines(episode: Name = None, chunk: Name = None, act: Name = None) -> LedgerFilter:
     return LedgerFilter(episode, chunk, act)
 
 

@@ -22,7 +22,7 @@ from anubhav.types.models import Principal
 Json = dict[str, Any]
 
 
-def judging(who: Principal = Depends(principal), _: None = Depends(needs("judge"))) -> Principal:
+async def judging(who: Principal = Depends(principal), _: None = Depends(needs("judge"))) -> Principal:
     """An operator's key with the scope, or a key that can neither train nor sample."""
     if not who.operator and who.scopes & {"train", "sample"}:
         raise OutOfScope(

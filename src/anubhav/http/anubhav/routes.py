@@ -23,15 +23,15 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 _SHOWN = 12
 
 
-def house_of(request: Request) -> House:
+async def house_of(request: Request) -> House:
     return request.app.state.house
 
 
-def keyring_of(request: Request) -> Keyring:
+async def keyring_of(request: Request) -> Keyring:
     return request.app.state.keyring
 
 
-def operator(who: Principal = Depends(principal), _: None = Depends(needs("admin"))) -> Principal:
+async def operator(who: Principal = Depends(principal), _: None = Depends(needs("admin"))) -> Principal:
     if not who.operator:
         raise NotAllowed("This is the operator's to do", hint="Use the key that `anubhav serve` printed.")
     return who

@@ -18,7 +18,7 @@ from anubhav.types.models import Principal
 _api = APIRouter()
 
 
-def house_of(request: Request) -> House:
+async def house_of(request: Request) -> House:
     return request.app.state.house
 
 

@@ -12,7 +12,7 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api/v1/auth")
 
 
-def keyring_of(request: Request) -> Keyring:
+async def keyring_of(request: Request) -> Keyring:
     return request.app.state.keyring
 
 

@@ -20,7 +20,7 @@ from anubhav.types.training import LoraSpec, OptimParams
 router = APIRouter(prefix="/api/v1", route_class=Numbered, dependencies=[Depends(needs("train"))])
 
 
-def house_of(request: Request) -> House:
+async def house_of(request: Request) -> House:
     return request.app.state.house
 
 
