@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from anubhav.memory.kin import kin
+from anubhav.memory.statements import FIRST
 from anubhav.memory.words import POLITE, bare, content, facts, kinds, split, stem
 from anubhav.types.memory import Chunk
 
@@ -56,28 +57,40 @@ def asked_to_forget(text: str) -> tuple[frozenset[str], ...]:
 
 def find(chunks: Sequence[Chunk], named: frozenset[str]) -> dict[str, set[int]]:
     """By chunk id, the sentences to take out."""
-    held = [(chunk, number, words, _held(words)) for chunk in chunks for number, words in _by_sentence(chunk).items()]
+    held = [
+        (chunk, number, words, _held(words, None if _claimed(chunk, number, words) else named))
+        for chunk in chunks
+        for number, words in _by_sentence(chunk).items()
+    ]
     weights = _weights(named, [kins for *_, kins in held])
     shares = [sum(weights[word] for word in weights.keys() & one[3]) / (sum(weights.values()) or 1) for one in held]
     least = _SHARE if max(shares, default=0.0) >= _SHARE else max(_PERHAPS, max(shares, default=0.0))
     found: dict[str, set[int]] = {}
     values: set[str] = set()
-    told: list[tuple[int, frozenset[str]]] = []
-    for (chunk, number, words, kins), share in zip(held, shares, strict=True):
-        if share >= least and (least == _SHARE or any(one.sentence == number for one in chunk.statements)):
+    told: list[tuple[int, Sequence[str]]] = []
+    for (chunk, number, words, _), share in zip(held, shares, strict=True):
+        if share >= least and (least == _SHARE or _claimed(chunk, number, words)):
             found.setdefault(chunk.id, set()).add(number)
             values |= {word for word in facts(f"so {' '.join(words)}") if _number(word) or word not in named}
-            told.append((chunk.turn, kins))
-    for chunk, number, words, kins in held:
-        close = [kins for turn, kins in told if 0 <= chunk.turn - turn <= _ECHO and chunk.role != "user"]
+            told.append((chunk.turn, words))
+    for chunk, number, words, _ in held:
+        close = [said for turn, said in told if 0 <= chunk.turn - turn <= _ECHO and chunk.role != "user"]
         repeats = any(_tells(word, near=bool(close)) for word in values & facts(f"so {' '.join(words)}"))
-        if repeats or any(kins - POLITE and kins - POLITE <= said for said in close):
+        if repeats or any(_echoes(words, said) for said in close):
             found.setdefault(chunk.id, set()).add(number)
     return found
 
 
-def _held(words: Sequence[str]) -> frozenset[str]:
-    return frozenset(kin(stem(word)) for word in content(f"so {' '.join(words)}"))
+def _held(words: Sequence[str], only: frozenset[str] | None) -> frozenset[str]:
+    """What the words are kin to; if `only` these are looked for, they alone."""
+    stems = (stem(word) for word in content(f"so {' '.join(words)}"))
+    return frozenset(kin(word) for word in stems if only is None or word in only)
+
+
+def _claimed(chunk: Chunk, sentence: int, words: Sequence[str]) -> bool:
+    """Whether a user says something of themselves: only there kindred words name it too."""
+    own = any(bare(word) in FIRST for word in words) or any(one.sentence == sentence for one in chunk.statements)
+    return own and chunk.role == "user"
 
 
 def _weights(named: frozenset[str], held: Sequence[frozenset[str]]) -> dict[str, float]:
@@ -89,6 +102,11 @@ def _weights(named: frozenset[str], held: Sequence[frozenset[str]]) -> dict[str,
         if count
     }
     return found if found.keys() - _ATTRIBUTES else {}
+
+
+def _echoes(words: Sequence[str], said: Sequence[str]) -> bool:
+    told = content(f"so {' '.join(words)}") - POLITE
+    return bool(told) and told <= content(f"so {' '.join(said)}")
 
 
 def _tells(word: str, *, near: bool) -> bool:

@@ -32,17 +32,14 @@ medicine dose tablet pill medication
 weight weigh scale
 breakfast morning
 restaurant eatery diner
-guest people
 flight fly flying plane
 hotel staying stay
-seat
 booking reservation reference
 departure leave leaving depart
 project codename
 school academy
 major degree study studying
 locker combination
-band listen
 instrument practise practice lesson play
 colour paint painted
 car drive
@@ -50,7 +47,6 @@ dog puppy
 cat kitten
 plumber pipe
 rent landlord
-size
 wifi router network
 """.strip().splitlines()
 _OF = {stem(word): stem(group.split()[0]) for group in reversed(_GROUPS) for word in group.split()}

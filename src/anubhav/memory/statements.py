@@ -36,7 +36,7 @@ _CUES = frozenset(
 )
 _PLAIN = frozenset("called named name by at in on of to from for with as".split())  # noqa: SIM905
 _OWNED = frozenset("my our his her their".split())  # noqa: SIM905
-_FIRST = frozenset("i i'm i've i'll my mine me we we're we've our us मैं मैंने मेरा मेरी मेरे मुझे हम हमारा हमारी हमारे".split())  # noqa: SIM905
+FIRST = frozenset("i i'm i've i'll my mine me we we're we've our us मैं मैंने मेरा मेरी मेरे मुझे हम हमारा हमारी हमारे".split())  # noqa: SIM905
 _VAGUE = frozenset("number name time date day one i".split())  # noqa: SIM905
 """What two claims may share without being about the same."""
 _LONGEST = 18
@@ -68,7 +68,7 @@ def _sized(found: tuple[tuple[str, ...], tuple[str, ...]]) -> bool:
 
 def _told(words: Sequence[str], plain: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Of oneself, or of a thing that has something new: numbers and names are said, the other words it is about."""
-    if not _FIRST & set(plain) and not (plain[0] == "the" and {"new", "another"} & set(plain)):
+    if not FIRST & set(plain) and not (plain[0] == "the" and {"new", "another"} & set(plain)):
         return (), ()
     value = [word for word, kind in zip(plain, kinds(words), strict=True) if kind in ("number", "name")]
     return _keys([word for word in plain if word not in value]), _keys(value, value=True)
