@@ -1,9 +1,11 @@
 """The client of feedback: what it sends for each kind, when it sends it again, and what it raises."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -104,14 +106,22 @@ def test_the_same_said_twice_is_one_and_an_id_of_ones_own_is_kept(server: Server
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits; the seconds are noted."""
+    """Nobody waits here; the seconds are noted. Threads that other tests left behind sleep on as they did."""
     waited: list[float] = []
+    here, sleep, pause = threading.get_ident(), time.sleep, asyncio.sleep
 
-    async def pause(seconds: float) -> None:
-        waited.append(seconds)
+    def note(seconds: float) -> None:
+        if threading.get_ident() != here:
+            return sleep(seconds)
+        return waited.append(seconds)
 
-    monkeypatch.setattr("anubhav.feedback.clients.time.sleep", waited.append)
-    monkeypatch.setattr("anubhav.feedback.clients.asyncio.sleep", pause)
+    async def note_too(seconds: float) -> None:
+        if threading.get_ident() != here:
+            return await pause(seconds)
+        return waited.append(seconds)
+
+    monkeypatch.setattr("anubhav.feedback.clients.time.sleep", note)
+    monkeypatch.setattr("anubhav.feedback.clients.asyncio.sleep", note_too)
     return waited
 
 
