@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.stand.pictures import axes_of, save
+
 Run = dict[str, Any]
 _SIZE = (7.0, 4.0)
 _COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8a5a83", "#b08900")
@@ -29,7 +31,7 @@ def draw(simulations: Sequence[Run], poisons: Sequence[Run], folder: Path) -> li
 
 def _learning(runs: Sequence[Run], file: Path) -> Path:
     """One line a run: the base, then after each lap; a lap that was not promoted is a hollow point."""
-    figure, axes = _axes("lap", "true success on the held-out test")
+    figure, axes = axes_of("lap", "true success on the held-out test", _SIZE)
     for run in runs:
         noise, hostile = run["settings"]["noise"], run["settings"]["hostile"]
         colour = _COLOURS[1 if hostile else 2 if noise else 0]
@@ -42,11 +44,11 @@ def _learning(runs: Sequence[Run], file: Path) -> Path:
     for name, colour in (("no noise", _COLOURS[0]), ("noise", _COLOURS[2]), ("hostile raters", _COLOURS[1])):
         axes.plot([], [], color=colour, label=name)
     axes.legend(frameon=False)
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def _methods(runs: Sequence[Run], file: Path) -> Path:
-    figure, axes = _axes("", "true success after the last lap")
+    figure, axes = axes_of("", "true success after the last lap", _SIZE)
     told: dict[str, list[float]] = {"ours": [run["success_after"] for run in runs]}
     for run in runs:
         for name, value in run["baseline_success"].items():
@@ -56,11 +58,11 @@ def _methods(runs: Sequence[Run], file: Path) -> Path:
         axes.bar(place, fmean(values), color=_COLOURS[place % len(_COLOURS)], alpha=0.5, width=0.6)
         axes.plot([place] * len(values), values, ".", color="black", markersize=4)
     axes.set_xticks(range(len(told)), list(told))
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def _poison(runs: Sequence[Run], file: Path) -> Path:
-    figure, axes = _axes("hostile share of the feedback", "mean gain in true success")
+    figure, axes = axes_of("hostile share of the feedback", "mean gain in true success", _SIZE)
     cells = [cell for run in runs for cell in run["t20"]]
     clean = [cell["mean_gain"] for cell in cells if not cell["share"]]
     for place, attack in enumerate(sorted({cell["attack"] for cell in cells if cell["share"]})):
@@ -69,25 +71,4 @@ def _poison(runs: Sequence[Run], file: Path) -> Path:
         points.sort()
         axes.plot(*zip(*points, strict=True), "o-", color=_COLOURS[place % len(_COLOURS)], label=attack, markersize=4)
     axes.legend(frameon=False)
-    return _save(figure, file)
-
-
-def _axes(across: str, up: str) -> tuple[Any, Any]:
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=_SIZE)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", linewidth=0.3)
-    return figure, axes
-
-
-def _save(figure: Any, file: Path) -> Path:
-    from matplotlib import pyplot as plt
-
-    figure.tight_layout()
-    # Without a date in it, the same runs draw the same file.
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
-    return file
+    return save(figure, file)

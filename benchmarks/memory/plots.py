@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stand.pictures import axes_of, save
+
 Run = dict[str, Any]
 _SIZE = (7.0, 4.0)
 _SHOWN = {
@@ -31,7 +33,7 @@ def draw(lives: Sequence[Run], folder: Path) -> list[tuple[str, Path]]:
 
 
 def _over(run: Run, figure_of: str, up: str, file: Path, *, log: bool = False) -> Path:
-    figure, axes = _axes("messages", up)
+    figure, axes = axes_of("messages", up, _SIZE)
     for name, colour in _SHOWN.items():
         points = run["policies"].get(name, {}).get("checkpoints", [])
         if points:
@@ -41,7 +43,7 @@ def _over(run: Run, figure_of: str, up: str, file: Path, *, log: bool = False) -
     if log:
         axes.set_yscale("log")
     axes.legend(frameon=False)
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def _timed(run: Run) -> bool:
@@ -50,7 +52,7 @@ def _timed(run: Run) -> bool:
 
 def _times(runs: Sequence[Run], file: Path) -> Path:
     """Early and late of every length of life that was run."""
-    figure, axes = _axes("messages before", "milliseconds of a turn")
+    figure, axes = axes_of("messages before", "milliseconds of a turn", _SIZE)
     for name, colour in _SHOWN.items():
         told = [
             (run["turns"], run["policies"][name]) for run in runs if run["policies"].get(name, {}).get("seconds_late")
@@ -63,26 +65,4 @@ def _times(runs: Sequence[Run], file: Path) -> Path:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.legend(frameon=False)
-    return _save(figure, file)
-
-
-def _axes(across: str, up: str) -> tuple[Any, Any]:
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=_SIZE)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", linewidth=0.3)
-    return figure, axes
-
-
-def _save(figure: Any, file: Path) -> Path:
-    from matplotlib import pyplot as plt
-
-    figure.tight_layout()
-    # Without a date and with fixed names in it, the same runs draw the same file.
-    with plt.rc_context({"svg.hashsalt": "anubhav"}):
-        figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
-    return file
+    return save(figure, file)
