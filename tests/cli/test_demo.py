@@ -1,8 +1,14 @@
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from fake_model import write_model
 
 from anubhav.cli.demo import questions
 from anubhav.cli.demo.figures import measure
@@ -65,3 +71,18 @@ def test_figures_are_those_of_what_was_measured() -> None:
 def test_an_act_without_a_release_says_so() -> None:
     act = measure([False, True], [False, True], [lap("fail", -2.0, -3.0)], 1.0)
     assert (act.before, act.after, act.interval, act.verdict, act.text) == (0.5, 0.5, (0.0, 0.0), "fail", None)
+
+
+def test_a_demo_that_is_told_to_stop_takes_its_server_along(tmp_path: Path) -> None:
+    write_model(tmp_path / "tiny")
+    command = [sys.executable, "-u", "-m", "anubhav", "demo", "--model", str(tmp_path / "tiny")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        assert demo.stdout is not None
+        told = (re.search(r"Status page: (http://\S+?)/\?", line) for line in demo.stdout)
+        url = next(found[1] for found in told if found)
+        assert httpx2.get(f"{url}/healthz").status_code == 200
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
+    assert demo.returncode != 0
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{url}/healthz")

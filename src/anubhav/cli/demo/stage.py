@@ -1,12 +1,14 @@
 """The demo's own server: a process like any other `anubhav serve`, on a free port, with a data folder of its own."""
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from anubhav.errors import Broken
 from anubhav.settings import key_file
@@ -25,7 +27,12 @@ class Stage:
 
 @contextmanager
 def start(data_dir: Path, model: Path) -> Generator[Stage]:
-    """A server on `model`, stopped at the end. Raises Broken with the end of its log when it does not come up."""
+    """A server on `model`, stopped at the end, and when the demo is told to stop or its terminal is closed.
+
+    Raises Broken with the end of its log when it does not come up.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     data_dir.mkdir(parents=True, exist_ok=True)
     log_file = data_dir / "server.log"
     command = [sys.executable, "-m", "anubhav", "serve", "--port", "0"]
@@ -43,6 +50,11 @@ def start(data_dir: Path, model: Path) -> Generator[Stage]:
             process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # Python would end here without running what closes the server.
+    sys.exit(128 + number)
 
 
 def _await_address(process: "subprocess.Popen[str]", data_dir: Path, log_file: Path) -> Stage:
