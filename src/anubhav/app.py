@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,10 +31,10 @@ from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
-from anubhav.flows.people import Sweeper
-from anubhav.flows.reviewing import Reviewer
-from anubhav.flows.scheduling import Scheduler
-from anubhav.flows.shadowing import Shadower
+from anubhav.flows.people import keep_sweeping
+from anubhav.flows.reviewing import keep_reviewing
+from anubhav.flows.scheduling import keep_schedules
+from anubhav.flows.shadowing import keep_shadowing
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -142,19 +142,20 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         cut = await house.laps.recover()
         await house.desk.recover()
         await begin_again(house, cut)
-        sweeper = Sweeper(house)
-        stack.push_async_callback(sweeper.stop)
-        sweeper.start()
-        scheduler = Scheduler(house)
-        stack.push_async_callback(scheduler.stop)
-        scheduler.start()
-        reviewer = Reviewer(house)
-        stack.push_async_callback(reviewer.stop)
-        reviewer.start()
-        shadower = Shadower(house)
-        stack.push_async_callback(shadower.stop)
-        shadower.start()
+        for keep in (keep_sweeping, keep_schedules, keep_reviewing, keep_shadowing):
+            await stack.enter_async_context(_beside(keep(house), keep.__name__))
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None], name: str) -> AsyncGenerator[None]:
+    """It goes on in the background, and is cancelled at the end."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _join(

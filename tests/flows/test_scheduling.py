@@ -8,7 +8,7 @@ from test_trying import TAUGHT, ask, house, server
 from anubhav.episodes.recorder import Given
 from anubhav.flows.house import House
 from anubhav.flows.react import react
-from anubhav.flows.scheduling import Scheduler, begin_due, stand
+from anubhav.flows.scheduling import begin_due, keep_schedules, stand
 from anubhav.types.schedules import Schedule
 
 __all__ = ["house", "server"]
@@ -38,13 +38,13 @@ async def test_the_clock_begins_a_lap_of_what_was_said(house: House) -> None:
     await house.schedules.set("default", Schedule(every=3600))
     await correct(house)
     assert await begin_due(house, time.time() + 3500) is None
-    scheduler = Scheduler(house, seconds=0.01, clock=lambda: time.time() + 3700)
-    scheduler.start()
+    clock = asyncio.create_task(keep_schedules(house, seconds=0.01, clock=lambda: time.time() + 3700))
     for _ in range(1000):
         await asyncio.sleep(0.02)
         if laps := await house.laps.recent("default"):
             break
-    await scheduler.stop()
+    clock.cancel()
+    await asyncio.gather(clock, return_exceptions=True)
     assert len(laps) == 1
     await house.laps.cancel(laps[0].id, "ada")
     found = await stand(house, "default")

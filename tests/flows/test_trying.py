@@ -17,7 +17,7 @@ from anubhav.flows.chat import Question, begin
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.react import react
-from anubhav.flows.reviewing import Reviewer
+from anubhav.flows.reviewing import keep_reviewing
 from anubhav.flows.trying import measure_lift, roll_back
 from anubhav.learning.presets import Preset, Recipe
 from anubhav.releases.trials import Trials
@@ -254,13 +254,13 @@ async def test_a_slow_candidate_is_taken_back_by_the_clock(house: House, monkeyp
 
     # Set on the class: the parts of a house are fixed.
     monkeypatch.setattr(Trials, "waits", waits)
-    reviewer = Reviewer(house, seconds=0.05)
-    reviewer.start()
+    reviewing = asyncio.create_task(keep_reviewing(house, seconds=0.05))
     for _ in range(600):
         if await house.trials.running("default") is None:
             break
         await asyncio.sleep(0.05)
-    await reviewer.stop()
+    reviewing.cancel()
+    await asyncio.gather(reviewing, return_exceptions=True)
     [trial] = await house.trials.recent("default")
     assert trial.state == "rolled back"
     assert "first word takes 5.0 s" in trial.reason

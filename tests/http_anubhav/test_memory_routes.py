@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_memory_chat import chat, memories, only, prompt_of, said
 
-from anubhav.flows.people import Sweeper
+from anubhav.flows.people import sweep
 from anubhav.types.models import Principal
 
 SECRET = "zanzibar"
@@ -199,9 +199,9 @@ async def test_what_its_tenant_keeps_for_a_time_goes_with_it_and_pins_stay(front
     memory = await only(front)
     await call(front.user, "POST", f"{memory['id']}/pins", {"text": "Call me Ann."})
     await front.operator.put("/v1/policies/ann", json={"keep_days": 30})
-    await Sweeper(front.house).sweep()
+    await sweep(front.house)
     assert len((await only(front))["chunks"]) == len(memory["chunks"]) + 1
-    await Sweeper(front.house).sweep(now=4e9)
+    await sweep(front.house, now=4e9)
     assert said(await only(front)) == ["Call me Ann."]
     assert await ledger(front, memory) == []
 

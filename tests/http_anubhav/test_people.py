@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anubhav.flows.people import Sweeper
+from anubhav.flows.people import sweep
 
 MARK = "zanzibar"
 
@@ -201,8 +201,8 @@ async def test_policies_are_the_operators_and_work_from_the_next_reply(front: An
     for bad in ({"patterns": [{"name": "x", "regex": "(a+)+"}]}, {"keep_days": -1}, {"patterns": [{"name": "nope"}]}):
         assert (await front.operator.put("/v1/policies/ann", json=bad)).status_code == 400
     assert (await front.operator.get("/v1/policies/ann")).json()["keep_days"] == 30
-    assert await Sweeper(front.house).sweep() == 0
-    assert await Sweeper(front.house).sweep(now=4e9) == 1
+    assert await sweep(front.house) == 0
+    assert await sweep(front.house, now=4e9) == 1
     assert await kept(front) == []
 
 

@@ -169,37 +169,24 @@ def _aimed(episode: Episode, brought: imports.Brought) -> list[Any]:
     ]
 
 
-class Sweeper:
-    """Lets go of what its time is over for, at the start and every ten minutes."""
+async def keep_sweeping(house: House) -> None:
+    """`sweep` at the start and every ten minutes, until it is cancelled."""
+    while True:
+        try:
+            await house.people.fill()
+            await sweep(house)
+        except AnubhavError as problem:
+            log.warning("what is over could not be removed yet: %s", problem)
+        await asyncio.sleep(_SWEEP_SECONDS)
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._go(), name="sweeper")
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def sweep(self, now: float | None = None) -> int:
-        """All that is over by now; returns how many episodes went."""
-        count = 0
-        while gone := await self._house.people.expire(now):
-            count += len(gone)
-            await self._house.critic.forget([], gone)
-            self._house.heard.forget(gone)
-        while await self._house.memories.expire(now):
-            pass
-        return count
-
-    async def _go(self) -> None:
-        while True:
-            try:
-                await self._house.people.fill()
-                await self.sweep()
-            except AnubhavError as problem:
-                log.warning("what is over could not be removed yet: %s", problem)
-            await asyncio.sleep(_SWEEP_SECONDS)
+async def sweep(house: House, now: float | None = None) -> int:
+    """Let go of all whose time is over by now; returns how many episodes went."""
+    count = 0
+    while gone := await house.people.expire(now):
+        count += len(gone)
+        await house.critic.forget([], gone)
+        house.heard.forget(gone)
+    while await house.memories.expire(now):
+        pass
+    return count

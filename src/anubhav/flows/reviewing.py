@@ -21,31 +21,18 @@ async def look(house: House, alias: str) -> None:
         log.exception("the trial of %s could not be looked at", alias)
 
 
-class Reviewer:
-    """Looks at every trial that runs, at the start and every half minute."""
+async def keep_reviewing(house: House, seconds: float = _SECONDS) -> None:
+    """Look at every trial that runs, at the start and every half minute, until it is cancelled."""
+    while True:
+        await _round(house)
+        await asyncio.sleep(seconds)
 
-    def __init__(self, house: House, seconds: float = _SECONDS) -> None:
-        self._house, self._seconds = house, seconds
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._go(), name="reviewer")
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _go(self) -> None:
-        while True:
-            await self._round()
-            await asyncio.sleep(self._seconds)
-
-    async def _round(self) -> None:
-        try:
-            aliases = await self._house.trials.tried_now()
-        except Exception:
-            log.exception("trials could not be listed")
-            return
-        for alias in aliases:
-            await look(self._house, alias)
+async def _round(house: House) -> None:
+    try:
+        aliases = await house.trials.tried_now()
+    except Exception:
+        log.exception("trials could not be listed")
+        return
+    for alias in aliases:
+        await look(house, alias)

@@ -61,26 +61,12 @@ async def begin_due(house: House, now: float) -> Lap | None:
     return None
 
 
-class Scheduler:
-    """Looks for what is due, from the start of the server to its end."""
-
-    def __init__(self, house: House, *, seconds: float = _SECONDS, clock: Callable[[], float] = time.time) -> None:
-        self._house, self._seconds, self._clock = house, seconds, clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._go(), name="scheduler")
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _go(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            try:
-                await begin_due(self._house, self._clock())
-                await learn_due(self._house)
-            except Exception:
-                log.exception("what is due could not be looked for")
+async def keep_schedules(house: House, *, seconds: float = _SECONDS, clock: Callable[[], float] = time.time) -> None:
+    """Look for what is due again and again, until it is cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await begin_due(house, clock())
+            await learn_due(house)
+        except Exception:
+            log.exception("what is due could not be looked for")

@@ -24,29 +24,15 @@ _PATIENCE = 300.0
 log = logging.getLogger(__name__)
 
 
-class Shadower:
-    """Answers what was asked while a trial is in the shadow."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._go(), name="shadower")
-
-    async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _go(self) -> None:
-        while True:
-            asked = await self._house.trials.shadows.next()
-            try:
-                if await answer(self._house, asked):
-                    await look(self._house, asked.alias)
-            except Exception:
-                log.exception("%s could not be answered in the shadow", asked.reply)
+async def keep_shadowing(house: House) -> None:
+    """Answer what was asked while a trial is in the shadow, until it is cancelled."""
+    while True:
+        asked = await house.trials.shadows.next()
+        try:
+            if await answer(house, asked):
+                await look(house, asked.alias)
+        except Exception:
+            log.exception("%s could not be answered in the shadow", asked.reply)
 
 
 async def answer(house: House, asked: Asked) -> bool:
