@@ -36,10 +36,14 @@ def write_tables(file: Path, tables: dict[str, Rows], steps: int = 0) -> None:
     """Equal tables give equal files."""
     buffers: dict[str, array.array[Any]] = {"steps": array.array("q", [steps])}
     for name, rows in tables.items():
-        cells = sorted((context, token, value) for context, row in rows.items() for token, value in row.items())
-        columns: list[tuple[Any, ...]] = list(zip(*cells, strict=True)) or [(), (), ()]
-        for part, code, column in zip(("contexts", "tokens", "values"), "qqd", columns, strict=True):
-            buffers[f"{name}.{part}"] = array.array(code, column)
+        contexts, tokens, values = array.array("q"), array.array("q"), array.array("d")
+        for context in sorted(rows):
+            row = rows[context]
+            order = sorted(row)
+            contexts.extend([context] * len(row))
+            tokens.extend(order)
+            values.extend([row[token] for token in order])
+        buffers |= {f"{name}.contexts": contexts, f"{name}.tokens": tokens, f"{name}.values": values}
     # The buffers must outlive the call: a TensorSpec holds only their address.
     specs = {
         name: TensorSpec(

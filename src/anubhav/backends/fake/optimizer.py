@@ -34,20 +34,24 @@ def update(rows: Rows, slopes: Rows, moments: Moments, params: OptimParams, rank
     moments.steps += 1
     for context in sorted(rows.keys() | slopes.keys()):
         row, wanted = rows.setdefault(context, {}), slopes.get(context, {})
+        for token in sorted(wanted.keys() - row.keys()):
+            row[token] = 0.0
         first = moments.first.setdefault(context, {})
-        tokens = sorted(row.keys() | wanted.keys())
-        for token in tokens:
-            first[token] = params.beta1 * first.get(token, 0.0) + (1 - params.beta1) * wanted.get(token, 0.0)
         if params.family == "dimuon":
-            _orthogonal(row, first, tokens, params.learning_rate * math.sqrt(rank / 32) * math.sqrt(rank))
+            _orthogonal(row, wanted, first, params, rank)
         else:
-            _adamw(row, wanted, first, moments.second.setdefault(context, {}), tokens, moments.steps, params)
+            _adamw(row, wanted, first, moments.second.setdefault(context, {}), moments.steps, params)
 
 
-def _orthogonal(row: dict[int, float], first: dict[int, float], tokens: list[int], rate: float) -> None:
-    size = math.hypot(*(first[token] for token in tokens))
-    for token in tokens:
-        row[token] = row.get(token, 0.0) - (rate * first[token] / size if size else 0.0)
+def _orthogonal(
+    row: dict[int, float], wanted: dict[int, float], first: dict[int, float], params: OptimParams, rank: int
+) -> None:
+    for token in row:
+        first[token] = params.beta1 * first.get(token, 0.0) + (1 - params.beta1) * wanted.get(token, 0.0)
+    size = math.hypot(*(first[token] for token in row))
+    rate = params.learning_rate * math.sqrt(rank / 32) * math.sqrt(rank)
+    for token, value in row.items():
+        row[token] = value - (rate * first[token] / size if size else 0.0)
 
 
 def _adamw(
@@ -55,13 +59,14 @@ def _adamw(
     wanted: dict[int, float],
     first: dict[int, float],
     second: dict[int, float],
-    tokens: list[int],
     steps: int,
     params: OptimParams,
 ) -> None:
-    bias1, bias2 = 1 - params.beta1**steps, 1 - params.beta2**steps
-    for token in tokens:
-        slope, value = wanted.get(token, 0.0), row.get(token, 0.0)
-        second[token] = params.beta2 * second.get(token, 0.0) + (1 - params.beta2) * slope * slope
-        move = first[token] / bias1 / (math.sqrt(second[token] / bias2) + params.eps)
-        row[token] = value - params.learning_rate * (move + params.weight_decay * value)
+    beta1, beta2, rate, eps = params.beta1, params.beta2, params.learning_rate, params.eps
+    bias1, bias2, kept = 1 - beta1**steps, 1 - beta2**steps, 1 - rate * params.weight_decay
+    slope_of, mean_of, square_of, root = wanted.get, first.get, second.get, math.sqrt
+    for token, value in row.items():
+        slope = slope_of(token, 0.0)
+        first[token] = mean = beta1 * mean_of(token, 0.0) + (1 - beta1) * slope
+        second[token] = square = beta2 * square_of(token, 0.0) + (1 - beta2) * slope * slope
+        row[token] = value * kept - rate * (mean / bias1) / (root(square / bias2) + eps)

@@ -6,6 +6,7 @@ little. A parameter is a (context, token) and comes into being when the token is
 table over a real tokenizer's vocabulary stays small. Log-probabilities and gradients are exact.
 """
 
+import array
 import hashlib
 import math
 import random
@@ -15,6 +16,8 @@ from functools import lru_cache
 
 Rows = dict[int, dict[int, float]]
 """Context → token → logit; what is not there counts as zero."""
+_EMPTY: Mapping[int, float] = {}
+_SALTS = [bytes([kind]) for kind in range(4)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,11 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """d loss / d log-probability of `target` at one position."""
+    """d loss / d log-probability of each target at one position."""
 
     outlook: Outlook
-    target: int
-    slope: float
+    slopes: Sequence[tuple[int, float]]
+    """(target, slope)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +58,19 @@ class Sweep:
 
 
 def look_ahead(tokens: Sequence[int], rows: Rows, scale: float, vocab: int) -> Outlook:
-    base, total = _base(tokens[-1] % vocab, vocab)
+    base, weights, total = _base(tokens[-1] % vocab, vocab)
     contexts = _contexts(tokens)
     learned: dict[int, float] = {}
     for context in contexts:
-        for token, value in rows.get(context, {}).items():
+        for token, value in rows.get(context, _EMPTY).items():
             learned[token] = learned.get(token, 0.0) + scale * value
-    most = max((base[token] + value for token, value in learned.items()), default=0.0)
-    most = max(most, 0.0)
-    changes = (math.exp(base[token] + value - most) - math.exp(base[token] - most) for token, value in learned.items())
-    return Outlook(contexts, base, learned, most + math.log(total * math.exp(-most) + math.fsum(changes)))
+    if not learned:
+        return Outlook(contexts, base, learned, math.log(total))
+    logits = [base[token] + value for token, value in learned.items()]
+    most = max(0.0, *logits)
+    shrunk = math.exp(-most)
+    changes = [math.exp(logit - most) - shrunk * weights[token] for token, logit in zip(learned, logits, strict=True)]
+    return Outlook(contexts, base, learned, most + math.log(total * shrunk + math.fsum(changes)))
 
 
 def log_softmax(logits: Sequence[float]) -> list[float]:
@@ -81,41 +87,55 @@ def gradient(pulls: Iterable[Pull | Sweep], rows: Rows, scale: float) -> Rows:
             by_context.setdefault(context, []).append(pull)
     found: Rows = {}
     for context, group in by_context.items():
-        tokens = rows.get(context, {}).keys() | {token for pull in group for token in _wanted(pull)}
-        found[context] = {token: scale * sum(_slope(pull, token) for pull in group) for token in sorted(tokens)}
+        slopes = dict.fromkeys(sorted(rows.get(context, _EMPTY).keys() | _wanted(group)), 0.0)
+        for pull in group:
+            _add(pull, slopes)
+        found[context] = {token: scale * slope for token, slope in slopes.items()}
     return found
 
 
-def _wanted(pull: Pull | Sweep) -> Iterable[int]:
-    return range(len(pull.slopes)) if isinstance(pull, Sweep) else (pull.target,)
+def _wanted(pulls: Iterable[Pull | Sweep]) -> set[int]:
+    tokens: set[int] = set()
+    for pull in pulls:
+        tokens.update(range(len(pull.slopes)) if isinstance(pull, Sweep) else (target for target, _ in pull.slopes))
+    return tokens
 
 
-def _slope(pull: Pull | Sweep, token: int) -> float:
+def _add(pull: Pull | Sweep, slopes: dict[int, float]) -> None:
+    """What it asks of each of these tokens; this is where a lap over the table spends its time."""
     if isinstance(pull, Sweep):
-        return pull.slopes[token]
-    return pull.slope * ((token == pull.target) - math.exp(pull.outlook.logprob(token)))
+        for token in slopes:
+            slopes[token] += pull.slopes[token]
+        return
+    base, learned, log_total = pull.outlook.base, pull.outlook.learned.get, pull.outlook.log_total
+    whole = sum(slope for _, slope in pull.slopes)
+    for token in slopes:
+        slopes[token] -= whole * math.exp(base[token] + learned(token, 0.0) - log_total)
+    for target, slope in pull.slopes:
+        slopes[target] += slope
 
 
 def _contexts(tokens: Sequence[int]) -> tuple[int, ...]:
-    spans = (tokens[-1:], tokens[-2:], tokens[-4:], tokens)
+    packed = array.array("q", tokens).tobytes()
+    # By kind and by what it spans: the last token, two, four, all (8 bytes each).
+    spans = (packed[-8:], packed[-16:], packed[-32:], packed)
     return tuple(_digest(kind, span) for kind, span in enumerate(spans))
 
 
-def _digest(kind: int, tokens: Sequence[int]) -> int:
-    name = f"{kind}:{','.join(map(str, tokens))}"
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+def _digest(kind: int, span: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(span, digest_size=8, salt=_SALTS[kind]).digest(), "little", signed=True)
 
 
 @lru_cache(maxsize=64)
-def _base(last: int, vocab: int) -> tuple[Sequence[float], float]:
-    """Base logits after `last`, and the sum of their exponentials."""
-    wave, total = _wave(vocab)
+def _base(last: int, vocab: int) -> tuple[Sequence[float], Sequence[float], float]:
+    """Base logits after `last`, their exponentials, and the sum of these."""
+    wave, weights = _wave(vocab)
     turn = last * 7919 % vocab
-    return wave[turn:] + wave[:turn], total
+    return wave[turn:] + wave[:turn], weights[turn:] + weights[:turn], math.fsum(weights)
 
 
 @lru_cache(maxsize=4)
-def _wave(vocab: int) -> tuple[tuple[float, ...], float]:
+def _wave(vocab: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     rng = random.Random(vocab)
     wave = tuple(rng.uniform(-1, 1) for _ in range(vocab))
-    return wave, math.fsum(map(math.exp, wave))
+    return wave, tuple(map(math.exp, wave))

@@ -143,14 +143,15 @@ class FakeTrainer:
         targets = [int(target) for target in datum.inputs["target_tokens"].tolist()]
         each = len(targets) // len(datum.tokens)
         outlooks = [
-            look_ahead(datum.tokens[: place // each + 1], pupil.rows, pupil.scale, self._vocab)
-            for place in range(len(targets))
+            look_ahead(datum.tokens[: place + 1], pupil.rows, pupil.scale, self._vocab)
+            for place in range(len(datum.tokens))
         ]
-        logprobs = [outlook.logprob(target) for outlook, target in zip(outlooks, targets, strict=True)]
+        logprobs = [outlooks[place // each].logprob(target) for place, target in enumerate(targets)]
         found = COMPUTE[loss](logprobs, _positions(loss, options, datum, len(targets)), options)
-        for outlook, target, (_, slope) in zip(outlooks, targets, found, strict=True):
-            if slope:
-                pulls.append(Pull(outlook, target, slope))
+        for place, outlook in enumerate(outlooks):
+            here = range(place * each, (place + 1) * each)
+            if slopes := [(targets[one], found[one][1]) for one in here if found[one][1]]:
+                pulls.append(Pull(outlook, slopes))
         return logprobs, sum(value for value, _ in found)
 
 
