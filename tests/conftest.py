@@ -1,6 +1,8 @@
 """What tests of several rooms build on."""
 
 import gc
+import os
+import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +12,10 @@ import pytest
 from workshop import Workshop
 
 from anubhav.store.database import Database
+
+# Whatever the machine says: each server that a test starts would compile all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes depends on who else uses the machine.
 hypothesis.settings.register_profile("house", deadline=None)

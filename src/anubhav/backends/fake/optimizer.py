@@ -33,40 +33,38 @@ def update(rows: Rows, slopes: Rows, moments: Moments, params: OptimParams, rank
     """One step, in place. `slopes` are clipped already."""
     moments.steps += 1
     for context in sorted(rows.keys() | slopes.keys()):
-        row, wanted = rows.setdefault(context, {}), slopes.get(context, {})
-        for token in sorted(wanted.keys() - row.keys()):
-            row[token] = 0.0
-        first = moments.first.setdefault(context, {})
+        wanted = slopes.get(context, {})
+        # A context's dicts name the same tokens in the same order, so that they can be walked together.
+        row = {**rows.get(context, {})}
+        row |= dict.fromkeys(sorted(wanted.keys() - row.keys()), 0.0)
+        first = _moved(moments.first.get(context, {}), row, params.beta1, wanted)
+        moments.first[context] = first
         if params.family == "dimuon":
-            _orthogonal(row, wanted, first, params, rank)
+            rows[context] = _orthogonal(row, first, params.learning_rate * math.sqrt(rank / 32) * math.sqrt(rank))
         else:
-            _adamw(row, wanted, first, moments.second.setdefault(context, {}), moments.steps, params)
+            squares = {token: slope * slope for token, slope in wanted.items()}
+            second = _moved(moments.second.get(context, {}), row, params.beta2, squares)
+            moments.second[context] = second
+            rows[context] = _adamw(row, first, second, moments.steps, params)
 
 
-def _orthogonal(
-    row: dict[int, float], wanted: dict[int, float], first: dict[int, float], params: OptimParams, rank: int
-) -> None:
-    for token in row:
-        first[token] = params.beta1 * first.get(token, 0.0) + (1 - params.beta1) * wanted.get(token, 0.0)
-    size = math.hypot(*(first[token] for token in row))
-    rate = params.learning_rate * math.sqrt(rank / 32) * math.sqrt(rank)
-    for token, value in row.items():
-        row[token] = value - (rate * first[token] / size if size else 0.0)
+def _moved(mean: dict[int, float], row: dict[int, float], beta: float, news: dict[int, float]) -> dict[int, float]:
+    """A moving mean, of every token in the row."""
+    if not news and len(mean) == len(row):
+        return {token: beta * value for token, value in mean.items()}
+    old, new = mean.get, news.get
+    return {token: beta * old(token, 0.0) + (1 - beta) * new(token, 0.0) for token in row}
+
+
+def _orthogonal(row: dict[int, float], first: dict[int, float], rate: float) -> dict[int, float]:
+    size = math.hypot(*first.values())
+    return {token: value - (rate * first[token] / size if size else 0.0) for token, value in row.items()}
 
 
 def _adamw(
-    row: dict[int, float],
-    wanted: dict[int, float],
-    first: dict[int, float],
-    second: dict[int, float],
-    steps: int,
-    params: OptimParams,
-) -> None:
-    beta1, beta2, rate, eps = params.beta1, params.beta2, params.learning_rate, params.eps
-    bias1, bias2, kept = 1 - beta1**steps, 1 - beta2**steps, 1 - rate * params.weight_decay
-    slope_of, mean_of, square_of, root = wanted.get, first.get, second.get, math.sqrt
-    for token, value in row.items():
-        slope = slope_of(token, 0.0)
-        first[token] = mean = beta1 * mean_of(token, 0.0) + (1 - beta1) * slope
-        second[token] = square = beta2 * square_of(token, 0.0) + (1 - beta2) * slope * slope
-        row[token] = value * kept - rate * (mean / bias1) / (root(square / bias2) + eps)
+    row: dict[int, float], first: dict[int, float], second: dict[int, float], steps: int, params: OptimParams
+) -> dict[int, float]:
+    rate, kept = params.learning_rate / (1 - params.beta1**steps), 1 - params.learning_rate * params.weight_decay
+    bias, eps, root = 1 - params.beta2**steps, params.eps, math.sqrt
+    cells = zip(row.items(), first.values(), second.values(), strict=True)
+    return {token: value * kept - rate * mean / (root(square / bias) + eps) for (token, value), mean, square in cells}
