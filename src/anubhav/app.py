@@ -5,7 +5,6 @@ was told before it stops is in the journal, so stopping late, early or by force 
 """
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -15,18 +14,19 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
-from anubhav.errors import BadInput, Unavailable
+from anubhav.errors import BadInput, MissingPart, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
@@ -42,7 +42,6 @@ from anubhav.http.door import LOOPBACK
 from anubhav.http.errors import answer
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
-from anubhav.ports import Reader, Sampler, Trainer
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.releases.schedules import Schedules
@@ -64,18 +63,6 @@ from anubhav.types.models import Model
 
 Report = Callable[[str], None]
 _DRAIN_SECONDS = 25
-
-
-class Engine(Protocol):
-    """What fills the ports for one base model."""
-
-    @property
-    def trainer(self) -> Trainer: ...
-    @property
-    def sampler(self) -> Sampler: ...
-    @property
-    def reader(self) -> Reader: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +102,23 @@ def export_adapter(adapter: Path, base: Model, to: Path, *, form: Literal["merge
         write_manifest(to, f"{base.source}, with an adapter merged in", base.licence)
 
 
+def plan_cluster(wishes: Mapping[str, Any], to: Path | None) -> dict[str, Any]:
+    """What `anubhav plan` shows, as plain values; its files come into the folder `to`, if there is one."""
+    from anubhav.cluster.planning.answering import answer
+
+    return answer(wishes, to)
+
+
+def make_vllm_environment(report: Report, *, check: bool) -> bool:
+    """Make the environment that vLLM runs in, unless only to `check`. Says what is there, and whether it is ready."""
+    from anubhav.backends.vllm.environment import describe, find_environment, make_environment
+
+    environment = find_environment() if check else make_environment(report)
+    for line in describe(environment):
+        report(line)
+    return environment.ready
+
+
 def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], None]) -> None:
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
     with closing(_bind(settings)) as listener:
@@ -130,9 +134,9 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         database = Database(settings.data_dir / "anubhav.db")
         stack.callback(database.close)
         engines: dict[Path, Engine] = {}
-        for folder in {model.folder: None for model in models.values()}:
-            engines[folder] = await asyncio.to_thread(_start_engine, folder, settings.dtype)
-            stack.callback(engines[folder].close)
+        opened = _in_cluster(settings, models, stack) if settings.cluster else _here(settings, models, stack)
+        async for folder, engine in opened:
+            engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
         house = _join(settings.data_dir, database, models, engines, renderers)
         stack.push_async_callback(house.desk.stop)
@@ -145,6 +149,38 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         for keep in (keep_sweeping, keep_schedules, keep_reviewing, keep_shadowing):
             await stack.enter_async_context(_beside(keep(house), keep.__name__))
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
+
+
+async def _here(
+    settings: Settings, models: Mapping[str, Model], stack: AsyncExitStack
+) -> AsyncGenerator[tuple[Path, Engine]]:
+    """An engine for each folder, in this process."""
+    for folder in {model.folder: None for model in models.values()}:
+        engine = await asyncio.to_thread(open_engine, folder, settings.dtype, settings.sampler)
+        stack.callback(engine.close)
+        yield folder, engine
+
+
+async def _in_cluster(
+    settings: Settings, models: Mapping[str, Model], stack: AsyncExitStack
+) -> AsyncGenerator[tuple[Path, Engine]]:
+    """An engine for each folder, on hosts of their own."""
+    from anubhav.cluster.remote.connection import connect, disconnect
+
+    folders = list({model.folder: None for model in models.values()})
+    place = (settings.cluster or "", settings.data_dir)
+    try:
+        processors = await asyncio.to_thread(connect, *place, len(folders), settings.samplers)
+    except ModuleNotFoundError as missing:
+        raise MissingPart("A cluster needs Ray", hint="pip install 'anubhav[ray]'") from missing
+    stack.callback(disconnect)
+    from anubhav.cluster.remote.engine import RemoteEngine, Wanted
+
+    for folder in folders:
+        engine = RemoteEngine(folder, settings.dtype, Wanted(settings.samplers, processors))
+        stack.callback(engine.close)
+        await engine.open()
+        yield folder, engine
 
 
 @asynccontextmanager
@@ -173,6 +209,10 @@ def _join(
     readers = {name: engines[model.folder].reader for name, model in models.items()}
     critic = Critic(database, readers, renderers)
     policies = Policies(database)
+
+    async def posts() -> list[Mapping[str, Any]]:
+        return [row for engine in engines.values() for row in await engine.look()]
+
     return House(
         models=models,
         renderers=renderers,
@@ -198,6 +238,7 @@ def _join(
         links=Links(data_dir / "signing-key"),
         memories=Shelf(database),
         memory_policies=MemoryPolicies(database),
+        posts=posts,
     )
 
 
@@ -285,17 +326,6 @@ def _find_models(settings: Settings, report: Report) -> dict[str, Model]:
             raise BadInput(f"--alias {served} is the name of a model", hint="Choose another name.")
         models[served] = replace(pull_model(name, settings.models_dir, report), name=served)
     return models
-
-
-def _start_engine(folder: Path, dtype: str | None) -> Engine:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config["architectures"] == ["AnubhavFake"]:  # a test double that learns in a table, not a model
-        from anubhav.backends.fake.engine import FakeEngine
-
-        return FakeEngine(folder)
-    from anubhav.backends.torch.engine import TorchEngine
-
-    return TorchEngine(folder, dtype=dtype)
 
 
 async def _first_key(settings: Settings, keyring: Keyring) -> str:

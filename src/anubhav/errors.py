@@ -12,6 +12,7 @@ AnubhavError
 ├── Gone                it existed and its result was given up; ask anew
 ├── Busy                a queue is full; wait and repeat
 ├── Unavailable         not now: starting, stopping, disk full
+│   └── Lost            what a process elsewhere held is gone with it, and has to be brought there again
 ├── MissingPart         an optional package or a model is not installed; the hint is the command to type
 └── Broken              our fault: an invariant failed or the engine died
 
@@ -73,6 +74,10 @@ class Busy(AnubhavError):
 
 class Unavailable(AnubhavError):
     """Not now: starting, stopping, or no room on the disk."""
+
+
+class Lost(Unavailable):
+    """A process elsewhere died, and what it held in memory with it; another one is there, or will be."""
 
 
 class MissingPart(AnubhavError):

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
@@ -28,6 +29,12 @@ class Settings:
     """What models compute in, float32 or bfloat16; None is float32 on a CPU and bfloat16 elsewhere."""
     api_key: str | None = None
     """The operator's key when it was chosen by hand; otherwise one is made and kept in the data folder."""
+    sampler: Literal["own", "vllm"] = "own"
+    """What samples: the engine that trains too, or a vLLM server beside it."""
+    cluster: str | None = None
+    """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
+    samplers: int = 1
+    """In a cluster, for each model."""
 
     def __post_init__(self) -> None:
         if not self.local and not self.api_key:
@@ -35,6 +42,9 @@ class Settings:
                 f"Serving on {self.host} lets other machines in, so the API key must be one you chose",
                 hint="Set ANUBHAV_API_KEY to tml- and at least 24 random characters, or leave --host out.",
             )
+
+        if self.cluster and self.sampler != "own":
+            raise BadInput("In a cluster our own engine samples", hint="Leave out --sampler or --cluster.")
 
     @property
     def local(self) -> bool:

@@ -1,11 +1,15 @@
 """Whoever fills the ports must pass these tests; each filler stands here once."""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fillers import CONTEXT, VOCAB, Filler
+from three_nodes import three_nodes
 from tiny_llama import write_llama
 from tiny_phi3 import write_phi3
 
@@ -14,6 +18,9 @@ from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.backends.fake.trainer import FakeTrainer
 from anubhav.backends.torch.engine import TorchEngine
 from anubhav.ports import Reader, Sampler, Trainer
+
+if TYPE_CHECKING:
+    from anubhav.cluster.remote.engine import RemoteEngine
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +37,11 @@ def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["fake", "torch", "transformers"])
+@pytest.fixture(params=["fake", "torch", "transformers", "ray"])
 def filler(request: pytest.FixtureRequest, tiny_model: Path, foreign_model: Path) -> Iterator[Filler]:
-    if request.param == "fake":
+    if request.param == "ray":
+        yield request.getfixturevalue("far_away")
+    elif request.param == "fake":
         sampler = FakeSampler(VOCAB, CONTEXT)
         yield Filler(FakeTrainer(VOCAB), sampler, lambda: sampler.running > 0, FakeReader(VOCAB))
     else:
@@ -53,3 +62,19 @@ def sampler(filler: Filler) -> Sampler:
 @pytest.fixture
 def reader(filler: Filler) -> Reader:
     return filler.reader
+
+
+@pytest.fixture(scope="session")
+def far_away(tiny_model: Path) -> Iterator[Filler]:
+    """The torch engine on hosts of three nodes: a trainer and two samplers."""
+    with three_nodes() as processors:
+        from anubhav.cluster.remote.engine import RemoteEngine, Wanted
+
+        with closing(RemoteEngine(tiny_model, None, Wanted(2, processors))) as engine:
+            asyncio.run(engine.open())
+            yield Filler(engine.trainer, engine.sampler, lambda: _busy(engine), engine.reader)
+
+
+def _busy(engine: "RemoteEngine") -> bool:
+    with ThreadPoolExecutor(1) as elsewhere:  # the test's own loop runs
+        return any(row["streams"] for row in elsewhere.submit(asyncio.run, engine.look()).result())

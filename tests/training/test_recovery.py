@@ -4,13 +4,14 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workshop import CREATE, HOPELESS, STEP, TENANT, Workshop, learn, save
 
-from anubhav.errors import Broken
+from anubhav.errors import Broken, Lost
 from anubhav.store import runs
 from anubhav.store.runs import SnapshotRow
 from anubhav.training.promises import Outcome, Saved, Stepped
@@ -186,6 +187,36 @@ async def test_a_step_the_engine_failed_at_leaves_no_trace(workshop: Workshop, m
     assert await weights(workshop, run, 10) == await weights(workshop, plain, 9)
 
 
+async def test_a_trainer_that_dies_elsewhere_costs_nothing(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a pass and at a step, each before and after it did what it was asked: another trainer, empty, goes on."""
+    calm, struck = await workshop.new_run(), await workshop.new_run()
+    wanted = await train(workshop, calm, LAP)
+    final = await weights(workshop, calm, len(LAP) + 1)
+    trainer, count = workshop.trainer, 0
+    does = {"run": trainer.run, "step": trainer.step}
+
+    def dies(method: str) -> Callable[..., Awaitable[Any]]:
+        async def do(*words: Any, **more: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count in (4, 21, 22):
+                trainer._pupils.clear()  # pyright: ignore[reportPrivateUsage]
+                raise Lost("The trainer was lost")
+            done = await does[method](*words, **more)
+            if count in (12, 40):
+                trainer._pupils.clear()  # pyright: ignore[reportPrivateUsage]
+                raise Lost("The trainer was lost")
+            return done
+
+        return do
+
+    monkeypatch.setattr(trainer, "run", dies("run"))
+    monkeypatch.setattr(trainer, "step", dies("step"))
+    assert await train(workshop, struck, LAP) == wanted
+    assert count > len(LAP)
+    assert await weights(workshop, struck, len(LAP) + 1) == final
+
+
 async def test_a_run_the_engine_cannot_bring_back_says_so(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     run = await workshop.new_run()
     await train(workshop, run, LAP[:4])
@@ -236,7 +267,7 @@ async def test_a_run_that_rests_leaves_the_trainer_and_comes_back(
     expected = await weights(workshop, run, 1 + len(LAP))
 
     (tmp_path / "parked").mkdir()
-    workshop = Workshop(tmp_path / "parked", pace=Pace(steps=10**9, seconds=1e9, rest=0.05))
+    workshop = Workshop(tmp_path / "parked", pace=Pace(steps=10**9, seconds=1e9, rest=0.5))
     run = await workshop.new_run()
     await train(workshop, run, first)
     async with asyncio.timeout(10):

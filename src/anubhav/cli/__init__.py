@@ -3,6 +3,7 @@
 import click
 
 from anubhav.cli.adapters import export, import_adapter
+from anubhav.cli.cluster import cluster
 from anubhav.cli.demo import demo
 from anubhav.cli.episodes import episodes
 from anubhav.cli.failures import Group
@@ -12,10 +13,12 @@ from anubhav.cli.laps import lap
 from anubhav.cli.memory import memory
 from anubhav.cli.models import models
 from anubhav.cli.people import erase, policy
+from anubhav.cli.plan import plan
 from anubhav.cli.probes import probes, verdicts
 from anubhav.cli.releases import canary, lift, releases, rollback
 from anubhav.cli.rewards import rewards
 from anubhav.cli.serve import serve
+from anubhav.cli.setup import setup
 from anubhav.cli.status import status
 from anubhav.cli.trace import trace
 from anubhav.cli.verify import verify
@@ -55,5 +58,8 @@ for command in (
     export,
     import_adapter,
     verify,
+    plan,
+    cluster,
+    setup,
 ):
     main.add_command(command)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -32,6 +32,17 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     type=click.Choice(["float32", "bfloat16"]),
     help="What models compute in. On a CPU bfloat16 is faster and less exact; the default is float32.",
 )
+@click.option(
+    "--sampler",
+    type=click.Choice(["own", "vllm"]),
+    default="own",
+    show_default=True,
+    help="What answers: our own engine, or vLLM in an environment of its own (anubhav setup vllm).",
+)
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Put trainer and samplers on a Ray cluster: local, or ray://HOST:PORT."
+)
+@click.option("--samplers", type=click.IntRange(1, 512), default=1, show_default=True, help="In a cluster, per model.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 def serve(  # noqa: PLR0913 - one for each option
     *,
@@ -42,6 +53,9 @@ def serve(  # noqa: PLR0913 - one for each option
     models: tuple[str, ...],
     aliases: tuple[tuple[str, str], ...],
     dtype: str | None,
+    sampler: Literal["own", "vllm"],
+    cluster: str | None,
+    samplers: int,
     verbose: bool,
 ) -> None:
     """Serve the Tinker, OpenAI and feedback APIs and the status page on one port.
@@ -59,6 +73,9 @@ def serve(  # noqa: PLR0913 - one for each option
         aliases=aliases,
         dtype=dtype,
         api_key=os.environ.get("ANUBHAV_API_KEY"),
+        sampler=sampler,
+        cluster=cluster,
+        samplers=samplers,
     )
     from anubhav.app import serve as run
     from anubhav.telemetry.logs import configure

@@ -1,7 +1,8 @@
 """The house: every room, made and joined once in `app.py`, handed to the faces and the flows."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
@@ -56,3 +57,5 @@ class House:
     links: Links
     memories: Shelf
     memory_policies: MemoryPolicies
+    posts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
+    """Where the engines are, and who lives of them."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from anubhav.errors import AnubhavError, Broken, Unavailable
+from anubhav.errors import AnubhavError, Broken, Lost, Unavailable
 from anubhav.ports import Trainer
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
@@ -175,7 +175,7 @@ class Turnstile:
             return
         self.at_work = op.seq
         try:
-            deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._bench.attempt(op))
+            deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._attempt(op))
         finally:
             self.at_work = None
         await self._settle(op, deed)
@@ -188,6 +188,15 @@ class Turnstile:
             self._snapshots.count_step()
             if not isinstance(deed.outcome, AnubhavError):
                 await self._snapshots.follow_step(op.seq)
+
+    async def _attempt(self, op: OpRow) -> Deed:
+        """A trainer that died on it did nothing that counts: another is brought to where the journal stands."""
+        while True:
+            try:
+                return await self._bench.attempt(op)
+            except Lost as problem:
+                log.warning("run %s is brought back: %s", self.run.id, problem)
+                await self._insist(self._restore)
 
     async def _settle(self, op: OpRow, deed: Deed) -> None:
         state = "failed" if isinstance(deed.outcome, AnubhavError) else "done"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from anubhav.backends.fake.reading import FakeReader
 from anubhav.backends.fake.sampler import FakeSampler
@@ -15,9 +16,13 @@ class FakeEngine:
         config = json.loads((folder / "config.json").read_text())
         # A table's logits move slowly at a real model's rates; with a gain its recipes teach it in as many steps.
         gain = float(config.get("gain", 1.0))
+        self.name = folder.name
         self.trainer = FakeTrainer(config["vocab_size"], gain)
         self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain)
         self.reader = FakeReader(config["vocab_size"])
+
+    async def look(self) -> list[dict[str, Any]]:
+        return [{"post": f"{self.name} here", "term": 1, "alive": True}]
 
     def close(self) -> None:
         """Nothing runs on its own here."""

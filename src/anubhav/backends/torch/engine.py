@@ -66,6 +66,10 @@ class TorchEngine:
         self.trainer = TorchTrainer(self)
         self.sampler = TorchSampler(self)
         self.reader = TorchReader(self, folder)
+        self.name = folder.name
+
+    async def look(self) -> list[dict[str, Any]]:
+        return [{"post": f"{self.name} here", "term": 1, "alive": self._thread.is_alive()}]
 
     def close(self) -> None:
         """Stop after the micro-batch or decode step under way; unfinished work is refused. Safe to call twice."""

@@ -43,6 +43,12 @@ async def healthz(house: House = Depends(house_of)) -> Json:
     return {"status": "ok", "models": list(house.models)}
 
 
+@router.get("/v1/cluster", dependencies=[Depends(operator)])
+async def cluster_status(house: House = Depends(house_of)) -> Json:
+    """Where trainers and samplers are, and whether they answer."""
+    return {"data": [dict(row) for row in await house.posts()]}
+
+
 @router.post("/v1/feedback", dependencies=[Depends(needs("sample"))])
 async def give_feedback(
     body: bodies.Feedback | bodies.FeedbackBatch,

@@ -70,7 +70,7 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     nothing now, and learns with the others later.
     """
     scaling = read_scaling(folder)
-    factors = _read_factors(config, folder)
+    factors = read_factors(config, folder)
     groups = {"head" if layer == config.layers else _groups(config, layer)[module] for layer, module in factors}
     spec = LoraSpec(
         rank=max(len(found.a_RI) for found in factors.values()),
@@ -96,12 +96,12 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
 
 
 @dataclass(frozen=True, slots=True)
-class _Factors:
+class Factors:
     a_RI: Tensor
     b_OR: Tensor
 
 
-def _read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], _Factors]:
+def read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], Factors]:
     """The pairs of a file by layer and module, each of the right shape."""
     halves: dict[tuple[int, str], dict[str, Tensor]] = {}
     try:
@@ -161,7 +161,7 @@ def _groups(config: ModelConfig, layer: int) -> Mapping[str, str]:
     return {module: group for group in groups_of(config, layer, LoraSpec()) for module in modules(config, group)}
 
 
-def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor]) -> _Factors:
+def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor]) -> Factors:
     layer, module = place
     group = "head" if layer == config.layers else _groups(config, layer)[module]
     inputs, outputs = widths(config, group)
@@ -172,13 +172,13 @@ def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor
     rank = next(iter(found.values())).shape[0 if "A" in found else 1]
     tensors = {f"{name}.lora_{half}.weight": tensor for half, tensor in found.items()}
     a_RI = _take(tensors, f"{name}.lora_A.weight", (rank, inputs))
-    return _Factors(a_RI, _take(tensors, f"{name}.lora_B.weight", (width, rank)))
+    return Factors(a_RI, _take(tensors, f"{name}.lora_B.weight", (width, rank)))
 
 
 def _join(
     config: ModelConfig,
     spec: LoraSpec,
-    factors: Mapping[tuple[int, str], _Factors],
+    factors: Mapping[tuple[int, str], Factors],
     scaling: Scaling,
     device: torch.device,
 ) -> Iterator[tuple[Site, Pair]]:
@@ -188,7 +188,7 @@ def _join(
         a_parts: list[Tensor] = []
         b_parts: list[Tensor] = []
         for module, width in zip(modules(config, site[1]), outputs, strict=True):
-            found = factors.get((site[0], module), _Factors(torch.empty(0, inputs), torch.empty(width, 0)))
+            found = factors.get((site[0], module), Factors(torch.empty(0, inputs), torch.empty(width, 0)))
             rank = len(found.a_RI)
             fold = scaling.fold(_prefix(config, site, module).removeprefix(_ROOT), rank, spec.rank) if rank else 1.0
             lack = spec.rank - rank

@@ -51,12 +51,12 @@ class Loads:
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         shape = (len(config.mixture.layers), config.mixture.experts) if config.mixture else (0, 0)
-        self._counts_LX = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.counts_LX = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def add(self, routing: Routing, times_T: Tensor) -> None:
         """`times_T`: how many sequences have this token in common."""
-        times_T = times_T.to(self._counts_LX)
-        for counts_X, chosen_TK in zip(self._counts_LX, routing.chosen, strict=True):
+        times_T = times_T.to(self.counts_LX)
+        for counts_X, chosen_TK in zip(self.counts_LX, routing.chosen, strict=True):
             counts_X.index_add_(0, chosen_TK.flatten(), times_T.repeat_interleave(chosen_TK.shape[1]))
 
     def metrics(self) -> dict[str, float]:
@@ -65,14 +65,14 @@ class Loads:
 
         Nothing for a model without experts.
         """
-        if not len(self._counts_LX):
+        if not len(self.counts_LX):
             return {}
-        even_L1 = self._counts_LX.mean(-1, keepdim=True)
-        off_LX = self._counts_LX / even_L1.clamp_min(1e-9) - 1
+        even_L1 = self.counts_LX.mean(-1, keepdim=True)
+        off_LX = self.counts_LX / even_L1.clamp_min(1e-9) - 1
         most_L = off_LX.amax(-1)
         return {
-            "e_frac_with_tokens:mean": float((self._counts_LX > 0).double().mean()),
-            "e_frac_oversubscribed:mean": float((self._counts_LX > even_L1).double().mean()),
+            "e_frac_with_tokens:mean": float((self.counts_LX > 0).double().mean()),
+            "e_frac_oversubscribed:mean": float((self.counts_LX > even_L1).double().mean()),
             "e_max_violation:mean": float(most_L.mean()),
             "e_max_violation:max": float(most_L.max()),
             "e_min_violation:mean": float(off_LX.amin(-1).mean()),

@@ -53,7 +53,8 @@ class CustomLoss:
 
     def __init__(self, graph: LossGraph, data: Sequence[Datum]) -> None:
         self._graph, self._data = graph, data
-        self._metrics: dict[int, dict[str, float]] = {}
+        self.told: dict[int, dict[str, float]] = {}
+        """The metrics of each datum."""
 
     def value(self, logprobs_P: Tensor, shares: Sequence[tuple[int, int]]) -> float:
         """The loss of the data in `shares`: (datum number, its number of log-probabilities), in the order of P."""
@@ -82,14 +83,7 @@ class CustomLoss:
         return torch.cat(slopes).to(logprobs_P), torch.stack(losses).sum()
 
     def metrics(self) -> dict[str, float]:
-        """By name: the sum over all data, or their mean, as the name's end says."""
-        found: dict[str, list[float]] = {}
-        for number in sorted(self._metrics):
-            for name, value in self._metrics[number].items():
-                found.setdefault(name, []).append(value)
-        return {
-            name: math.fsum(values) / (len(values) if name.endswith(":mean") else 1) for name, values in found.items()
-        }
+        return joined(self.told)
 
     def _pull(self, number: int, loss: Tensor, free: Tensor) -> Tensor:
         try:
@@ -122,8 +116,17 @@ class CustomLoss:
         for name, value in {"its loss": loss, **metrics}.items():
             if not isinstance(value, Tensor) or value.numel() != 1 or (value is loss and value.ndim):
                 raise BadInput(f"The custom loss gives no single number as {name} at datum {number}", hint=_HINT)
-        self._metrics[number] = {name: float(value.detach()) for name, value in metrics.items()}
+        self.told[number] = {name: float(value.detach()) for name, value in metrics.items()}
         return loss
+
+
+def joined(told: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """By name: the sum over all data, or their mean, as the name's end says."""
+    found: dict[str, list[float]] = {}
+    for number in sorted(told):
+        for name, value in told[number].items():
+            found.setdefault(name, []).append(value)
+    return {name: math.fsum(values) / (len(values) if name.endswith(":mean") else 1) for name, values in found.items()}
 
 
 def _tensor(given: GraphInput, values: Array) -> Tensor:

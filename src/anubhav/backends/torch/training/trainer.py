@@ -4,7 +4,7 @@
 Axes: T packed tokens, P scored (position, target) pairs.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,8 +45,8 @@ class Pupil:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
-    """The pairs of one pack: which datum, where, and what its loss is computed from."""
+class Scored:
+    """The pairs of one micro-batch: which datum, where, and what its loss is computed from."""
 
     rows_P: Tensor
     targets_P: Tensor
@@ -122,7 +122,7 @@ class Training:
         packs = pack(marked(work.data), self._budget, self._model.device)
         for one in packs:
             routing = repeat(one, work.data, self._model.config, self._model.device)
-            scored = _score(one, work, options, routing, self._model.device)
+            scored = read_pairs(one.rows, work, options, routing, self._model.device)
             if work.backward:
                 logprobs_P, lost, found = self._learn(one, scored, pupil.adapter, work, custom)
                 gradient.add(found)
@@ -131,7 +131,7 @@ class Training:
             loss += lost
             mismatch.add(logprobs_P, scored.inputs)
             loads.add(scored.routing, one.times())
-            _hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
+            hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
             yield
         if gradient.tensors:
             pupil.gradient.add(gradient.tensors)
@@ -158,7 +158,7 @@ class Training:
 
     @torch.no_grad()
     def _look(
-        self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
+        self, one: Pack, scored: Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
     ) -> tuple[Tensor, float]:
         """(log-probabilities, loss) of a pack."""
         hidden_TE = self._hidden(one, adapter, scored.routing)
@@ -168,7 +168,7 @@ class Training:
         return logprobs_P, float(COMPUTE[work.loss](logprobs_P, scored.inputs, scored.options).sum())
 
     def _learn(
-        self, one: Pack, scored: _Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
+        self, one: Pack, scored: Scored, adapter: Adapter, work: Pass, custom: CustomLoss | None
     ) -> tuple[Tensor, float, list[Tensor]]:
         """(log-probabilities, loss, gradient) of a pack."""
         lost: list[Tensor] = []
@@ -201,14 +201,20 @@ class Training:
         return one.hidden(self._model, [Segment(adapter)], self._pause, routing)
 
 
-def _score(one: Pack, work: Pass, options: Mapping[str, float], routing: Routing, device: torch.device) -> _Scored:
-    """Targets of shape (N, K) give K pairs for each of the N positions."""
+def read_pairs(
+    rows_of: Mapping[int, Sequence[int]],
+    work: Pass,
+    options: Mapping[str, float],
+    routing: Routing,
+    device: torch.device,
+) -> Scored:
+    """Of the data in `rows_of`, by number the row of each token. Targets of shape (N, K) give K pairs for each of N."""
     info = LOSSES[work.loss]
     rows: list[int] = []
     targets: list[Tensor] = []
     inputs: dict[str, list[Tensor]] = {name: [] for name in (*info.inputs, *info.per_token)}
     shares: list[tuple[int, int]] = []
-    for number, datum_rows in one.rows.items():
+    for number, datum_rows in rows_of.items():
         values = work.data[number].inputs
         target = tensor(values["target_tokens"])
         each = target.numel() // len(datum_rows)
@@ -222,10 +228,10 @@ def _score(one: Pack, work: Pass, options: Mapping[str, float], routing: Routing
     if info.level == "datum":
         counts = torch.tensor([count for _, count in shares])
         together["datum"] = torch.arange(len(shares)).repeat_interleave(counts).to(device)
-    return _Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares, routing)
+    return Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares, routing)
 
 
-def _hand_out(logprobs_P: Tensor, scored: _Scored, data: tuple[Datum, ...], into: dict[int, Array]) -> None:
+def hand_out(logprobs_P: Tensor, scored: Scored, data: tuple[Datum, ...], into: dict[int, Array]) -> None:
     start = 0
     for number, count in scored.shares:
         part = logprobs_P[start : start + count]

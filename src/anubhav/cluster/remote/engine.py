@@ -1,0 +1,68 @@
+"""One base model in a cluster: a trainer and some samplers on hosts of their own, behind the ports of one engine."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from ray.actor import ActorHandle
+
+import anubhav
+from anubhav.cluster.remote.host import Host
+from anubhav.cluster.remote.post import Post
+from anubhav.cluster.remote.reader import RemoteReader
+from anubhav.cluster.remote.sampler import RemoteSampler
+from anubhav.cluster.remote.trainer import RemoteTrainer
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What each base model gets."""
+
+    samplers: int
+    processors: int
+    """For each host."""
+    accelerators: int = 0
+
+
+class RemoteEngine:
+    def __init__(self, folder: Path, dtype: str | None, wanted: Wanted) -> None:
+        papers = (str(folder), dtype, anubhav.__version__)
+        self._posts = [
+            Post(f"{folder.name} {role}", lambda: _hire(wanted), papers)
+            for role in ("trainer", *(f"sampler {number}" for number in range(1, wanted.samplers + 1)))
+        ]
+        trainer, *samplers = self._posts
+        self.trainer = RemoteTrainer(trainer)
+        self.sampler = RemoteSampler(samplers)
+        self.reader = RemoteReader(samplers)
+
+    async def open(self) -> None:
+        """All hosts at once. Raises why one could not be put up."""
+        await asyncio.gather(*(post.open() for post in self._posts))
+
+    async def look(self) -> Sequence[dict[str, Any]]:
+        """Each post, and who stands there."""
+        found = await asyncio.gather(*(post.look() for post in self._posts))
+        return [
+            {"post": post.name, "term": post.term, "alive": seen is not None, **(seen or {})}
+            for post, seen in zip(self._posts, found, strict=True)
+        ]
+
+    def close(self) -> None:
+        for post in self._posts:
+            post.close()
+
+
+def _hire(wanted: Wanted) -> ActorHandle[Any]:
+    # A host that died is put up anew by its post, empty; what Ray repeated by itself could be a second step.
+    options: dict[str, Any] = {
+        "max_restarts": 0,
+        "max_task_retries": 0,
+        "max_concurrency": 1000,
+        "scheduling_strategy": "SPREAD",
+    }
+    hired = ray.remote(Host).options(num_cpus=wanted.processors, num_gpus=wanted.accelerators, **options).remote()
+    return cast(ActorHandle[Any], hired)
