@@ -21,8 +21,9 @@ class Book:
     pools: Mapping[str, Sequence[str]]
 
 
-def read_book() -> Book:
-    told: dict[str, Any] = tomllib.loads((HERE / "chatter.toml").read_text(encoding="utf-8"))
+def read_book(talk: str) -> Book:
+    """Of the file of that name."""
+    told: dict[str, Any] = tomllib.loads((HERE / f"{talk}.toml").read_text(encoding="utf-8"))
     pools = {
         name: tuple(" ".join(part.split()) for part in (text.split("|") if "|" in text else text.split()))
         for name, text in told.pop("pools").items()
@@ -31,9 +32,9 @@ def read_book() -> Book:
 
 
 class Chatter:
-    def __init__(self, chance: Random, taken: Set[str]) -> None:
+    def __init__(self, chance: Random, taken: Set[str], talk: str = "chatter") -> None:
         """`taken`: words of facts, which no gap is filled with."""
-        self._chance, self._taken, self._book = chance, taken, read_book()
+        self._chance, self._taken, self._book = chance, taken, read_book(talk)
 
     def say(self, kind: str) -> str:
         """One wording of a kind, its gaps filled."""

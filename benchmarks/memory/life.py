@@ -16,6 +16,10 @@ from benchmarks.memory.values import DOMAINS, Values
 
 TRAIN = ("home", "work", "travel", "hobby", "school")
 HELD_OUT = ("health", "money", "family", "food")
+FRIENDS = ("outings",)
+"""Events, told among friends (chatter-friends.toml): for training alone."""
+UNSEEN = ("errands",)
+"""Facts whose wordings neither rules nor weights were made with; with the talk of chatter-other.toml, nor is that."""
 _HINDI = 0.15
 """Of the sentences that could be said in Hindi, the share that are."""
 _ASIDE = 0.35
@@ -85,6 +89,8 @@ class Plan:
     updates: int = 5
     forgotten: int = 3
     questions: int = 2
+    talk: str = "chatter"
+    """The file that chatter is drawn from."""
 
 
 @dataclass
@@ -129,7 +135,7 @@ class _Writer:
         # A value and up to two that replace it.
         for thread in threads:
             thread.values = [values.draw(thread.told["value"]) for _ in range(3)]
-        self._chatter = Chatter(chance, values.used)
+        self._chatter = Chatter(chance, values.used, plan.talk)
         ends = {id(thread): self._state(thread) for thread in threads}
         for at in range(plan.updates):
             thread = threads[at % plan.facts]

@@ -13,7 +13,8 @@ Each policy hears the same lives. Figures are percentages where they are shares:
 - seconds_early, seconds_late: processor seconds of a turn, of messages 100 to 200 and of the last 100.
 - facts_model (--reader model): the embedded model is asked about each fact and must name the value.
 
---domains names those the facts are drawn from; all by default, `held-out` are those that no policy is trained on.
+--domains names those the facts are drawn from; all by default, `held-out` are those that no policy is trained on,
+`unseen` one that no rule was made with either; with --talk chatter-other the talk around it is unseen as well.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from typing import Any
 
 from benchmarks.memory.course import Course, go
 from benchmarks.memory.intervals import clustered, mean, percent
-from benchmarks.memory.life import HELD_OUT, TRAIN, Plan, live
+from benchmarks.memory.life import HELD_OUT, TRAIN, UNSEEN, Plan, live
 from benchmarks.memory.policies.policy import Policy
 from benchmarks.memory.shelf import NAMES, USUAL, Shelf
 from benchmarks.memory.voice import Voice
@@ -114,7 +115,9 @@ def claim(told: dict[str, dict[str, Any]]) -> dict[str, Any]:
 async def measure(chosen: argparse.Namespace) -> None:
     voice = Voice(chosen.model)
     shelf = Shelf(voice, chosen.tokens, chosen.surprise)
-    plan = Plan(chosen.turns, _domains(chosen.domains), chosen.facts, chosen.updates, chosen.forgotten)
+    plan = Plan(
+        chosen.turns, _domains(chosen.domains), chosen.facts, chosen.updates, chosen.forgotten, talk=chosen.talk
+    )
     try:
         live(seeds(chosen.seed, 1)[0], plan)
     except ValueError as problem:
@@ -138,6 +141,7 @@ async def measure(chosen: argparse.Namespace) -> None:
         "tokens": chosen.tokens,
         "facts": chosen.facts,
         "domains": plan.domains,
+        "talk": chosen.talk,
         "surprise": chosen.surprise,
         "policies": told,
         "machine": describe(processors()),
@@ -147,7 +151,7 @@ async def measure(chosen: argparse.Namespace) -> None:
 
 
 def _domains(names: Sequence[str]) -> tuple[str, ...]:
-    groups = {"train": TRAIN, "held-out": HELD_OUT, "all": (*TRAIN, *HELD_OUT)}
+    groups = {"train": TRAIN, "held-out": HELD_OUT, "all": (*TRAIN, *HELD_OUT), "unseen": UNSEEN}
     return tuple(domain for name in names for domain in groups.get(name, (name,)))
 
 
@@ -176,8 +180,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--facts", type=int, default=16, help="true at the end of a life (default: %(default)s)")
     parser.add_argument("--updates", type=int, default=5, help="of them (default: %(default)s)")
     parser.add_argument("--forgotten", type=int, default=3, help="facts beside them (default: %(default)s)")
-    known = ("all", "train", "held-out", *TRAIN, *HELD_OUT)
+    known = ("all", "train", "held-out", "unseen", *TRAIN, *HELD_OUT)
     parser.add_argument("--domains", nargs="+", choices=known, default=["all"], help="default: all")
+    parser.add_argument("--talk", default="chatter", help="the file of the talk around them (default: %(default)s)")
     parser.add_argument("--policies", nargs="+", choices=NAMES, default=USUAL, help="default: all but summary")
     parser.add_argument("--reader", choices=("oracle", "model", "both"), default="oracle", help="default: %(default)s")
     parser.add_argument("--tokens", choices=("words", "model"), default="model", help="default: %(default)s")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_STEPS = 60
+_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from anubhav.memory.statements import read_statement
+from anubhav.memory.statements import read_statements
 from anubhav.memory.words import TITLES, split
 from anubhav.types.chat import Role
 from anubhav.types.ids import new_id
@@ -82,7 +82,7 @@ def _sentences(text: str) -> list[list[str]]:
 def _chunk(said: Said, turn: int, sentences: list[list[str]], count: Count) -> Chunk:
     text = " ".join(word for words in sentences for word in words)
     tokens = cost(said.role, text, count)
-    found = (read_statement(i, words) for i, words in enumerate(sentences)) if said.role == "user" else ()
+    told = enumerate(sentences) if said.role == "user" else ()
     return Chunk(
         new_id("ch"),
         said.role,
@@ -92,7 +92,7 @@ def _chunk(said: Said, turn: int, sentences: list[list[str]], count: Count) -> C
         said.at,
         said.session,
         sentences=tuple(i for i, words in enumerate(sentences) for _ in words),
-        statements=tuple(statement for statement in found if statement),
+        statements=tuple(found for i, words in told for found in read_statements(i, words)),
         pin="client" if said.pin else "",
         whole=tokens,
     )

@@ -8,6 +8,8 @@ from anubhav.memory.cut import Count
 from anubhav.memory.guarding import loosen, window
 from anubhav.memory.mask import mask
 from anubhav.memory.refill import Rewrite, reworded, shorten, telegram, verify
+from anubhav.memory.scoring import score
+from anubhav.memory.supersede import recorded
 from anubhav.memory.words import POLITE, content
 from anubhav.types.memory import Act, Chunk, Decision, MemoryPolicy
 
@@ -48,7 +50,12 @@ class Fitter:
             for was, now in zip(chunks, loose, strict=True)
             if was != now
         ]
-        given = self._share_out(loose, budget, total - int(budget * (1 - _SLACK)))
+        aim = int(budget * (1 - _SLACK))
+        given = self._share_out(loose, budget, total - aim)
+        loose, parted = self._part([i for i, tokens in given.items() if not tokens], loose, turn)
+        if parted:
+            decided += parted
+            given = self._share_out(loose, budget, sum(chunk.tokens for chunk in loose) - aim)
         kept, refilled = await self._refill_all(loose, given, turn)
         # The guards of the window, of wishes and of questions yield before the budget does.
         left, squeezed = self._squeeze(kept, budget, turn)
@@ -62,6 +69,18 @@ class Fitter:
         masked = mask(claims, free, [chunk.tokens for chunk in chunks], need)
         room = max(0, sum(chunks[i].tokens for i in masked) - need)
         return dict(zip(masked, allocate([claims[i] for i in masked], room), strict=True))
+
+    def _part(self, going: Sequence[int], chunks: Sequence[Chunk], turn: int) -> tuple[Sequence[Chunk], list[Decision]]:
+        """What goes and puts something on record beside other talk: only that, worth what it is worth alone."""
+        apart = {i: piece for i in going if (piece := recorded(chunks[i], self.count))}
+        if not apart:
+            return chunks, []
+        now = score([apart.get(i, chunk) for i, chunk in enumerate(chunks)], self.policy, turn)
+        why = "only what it puts on record"
+        decided = [
+            decide(chunks[i], "compressed", turn, now[i].tokens, chunks[i].text, now[i].text, why) for i in apart
+        ]
+        return [now[i] if i in apart else chunk for i, chunk in enumerate(chunks)], decided
 
     def _claim(self, chunk: Chunk) -> Claim:
         """A masked chunk asks for all the words that carry something: with fewer it would say another thing."""
@@ -127,15 +146,23 @@ class Fitter:
 
 def _drop_echoes(chunks: Sequence[Chunk], turn: int) -> tuple[list[Chunk], list[Decision]]:
     """Answers that only repeat what a user said just before go first, and so do not outlive it."""
-    said: dict[int, frozenset[str]] = {}
-    for chunk in chunks:
-        if chunk.role == "user":
-            said[chunk.turn] = said.get(chunk.turn, frozenset()) | content(chunk.text)
+    said = [(chunk.turn, content(chunk.text)) for chunk in chunks if chunk.role == "user"]
+    return drop_repeated(chunks, said, turn)
+
+
+def drop_repeated(
+    chunks: Sequence[Chunk], said: Iterable[tuple[int, frozenset[str]]], turn: int
+) -> tuple[list[Chunk], list[Decision]]:
+    """Without the answers that tell nothing beyond what was said in the message before them."""
+    words: dict[int, frozenset[str]] = {}
+    for at, found in said:
+        words[at] = words.get(at, frozenset()) | found
     kept: list[Chunk] = []
     decided: list[Decision] = []
     for chunk in chunks:
-        told = content(chunk.text) - POLITE if chunk.role == "assistant" and not chunk.pin else frozenset[str]()
-        if told and told <= said.get(chunk.turn - 1, frozenset()):
+        before = words.get(chunk.turn - 1) if chunk.role == "assistant" and not chunk.pin else None
+        told = content(chunk.text) - POLITE if before else frozenset[str]()
+        if before and told and told <= before:
             decided.append(decide(chunk, "dropped", turn, 0, chunk.text, "", "it only repeats what was said before it"))
         else:
             kept.append(chunk)

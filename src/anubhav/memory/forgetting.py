@@ -9,9 +9,13 @@ or, in the replies that followed, its names.
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from anubhav.memory.cut import Count, reword
 from anubhav.memory.kin import kin
-from anubhav.memory.statements import FIRST
+from anubhav.memory.statements import FIRST, verbs
+from anubhav.memory.supersede import without
+from anubhav.memory.telling import parts, tell
 from anubhav.memory.words import POLITE, bare, content, facts, kinds, split, stem
 from anubhav.types.memory import Chunk
 
@@ -26,6 +30,8 @@ _ASK_HINDI = re.compile(r"(?P<what>[^।.!?]*?)\s*(?:को\s+)?(?:भूल\s+�
 _NOT = re.compile(
     r"\b(?:don['’]t|do not|never|not|mustn['’]t)\s+(?:ever\s+)?(?:forget|delete|erase|remove)\b", re.IGNORECASE
 )
+_MEANT = re.compile(r"(?:i mean|i meant|namely|that is|that['’]s|i\.e\.|the one)\b", re.IGNORECASE)
+"""How a sentence begins that says once more what the request before it was about."""
 _VAGUE = frozenset(
     """everything anything all said told tell mentioned mention gave shared memory memories record records information
     info detail details data about earlier please remember conversation chat instruction instructions rule rules
@@ -55,12 +61,20 @@ def asked_to_forget(text: str) -> tuple[frozenset[str], ...]:
     return tuple(named)
 
 
-def find(chunks: Sequence[Chunk], named: frozenset[str]) -> dict[str, set[int]]:
-    """By chunk id, the sentences to take out."""
+def meant(chunk: Chunk) -> frozenset[str]:
+    """Numbers and names a request gives of what is to be forgotten, in a sentence of their own ("I mean 4821.")."""
+    return frozenset(
+        word for words in parts(chunk).values() if _MEANT.match(" ".join(words)) for word in facts(" ".join(words))
+    )
+
+
+def find(chunks: Sequence[Chunk], named: frozenset[str], meant: frozenset[str] = frozenset()) -> dict[str, set[int]]:
+    """By chunk id, the sentences to take out: those that speak of what is named, or say all of what is meant."""
     held = [
         (chunk, number, words, _held(words, None if _claimed(chunk, number, words) else named))
         for chunk in chunks
-        for number, words in _by_sentence(chunk).items()
+        for number, words in parts(chunk).items()
+        if not (chunk.role == "user" and "hearsay" in tell(tuple(words)))
     ]
     weights = _weights(named, [kins for *_, kins in held])
     shares = [sum(weights[word] for word in weights.keys() & one[3]) / (sum(weights.values()) or 1) for one in held]
@@ -69,7 +83,8 @@ def find(chunks: Sequence[Chunk], named: frozenset[str]) -> dict[str, set[int]]:
     values: set[str] = set()
     told: list[tuple[int, Sequence[str]]] = []
     for (chunk, number, words, _), share in zip(held, shares, strict=True):
-        if share >= least and (least == _SHARE or _claimed(chunk, number, words)):
+        same = bool(meant) and meant <= facts(f"so {' '.join(words)}")
+        if same or (share >= least and (least == _SHARE or _claimed(chunk, number, words))):
             found.setdefault(chunk.id, set()).add(number)
             values |= {word for word in facts(f"so {' '.join(words)}") if _number(word) or word not in named}
             told.append((chunk.turn, words))
@@ -81,9 +96,17 @@ def find(chunks: Sequence[Chunk], named: frozenset[str]) -> dict[str, set[int]]:
     return found
 
 
+def obeyed(request: Chunk, named: frozenset[str], values: frozenset[str], count: Count, *, found: bool) -> Chunk | None:
+    """What is left to remember of a request: nothing of it once it was followed, and never the values it repeats."""
+    said = {number: " ".join(words) for number, words in parts(request).items()}
+    done = {n for n, text in said.items() if _MEANT.match(text) or (found and asked_to_forget(text))}
+    left = without(request, done, count) if done else request
+    return left and replace(reword(left, _hide(left.text, named, values), count), statements=(), pin="")
+
+
 def _held(words: Sequence[str], only: frozenset[str] | None) -> frozenset[str]:
     """What the words are kin to; if `only` these are looked for, they alone."""
-    stems = (stem(word) for word in content(f"so {' '.join(words)}"))
+    stems = {stem(word) for word in content(f"so {' '.join(words)}")} | verbs(words)
     return frozenset(kin(word) for word in stems if only is None or word in only)
 
 
@@ -118,7 +141,7 @@ def _number(word: str) -> bool:
     return any(letter.isdigit() for letter in word)
 
 
-def hide(text: str, named: frozenset[str], values: frozenset[str]) -> str:
+def _hide(text: str, named: frozenset[str], values: frozenset[str]) -> str:
     """The request itself, without the values it repeats."""
     words = split(text)
     found = kinds(words)
@@ -130,12 +153,3 @@ def hide(text: str, named: frozenset[str], values: frozenset[str]) -> str:
             or (kind == "name" and bare(word) in values and stem(bare(word)) not in named)
         )
     )
-
-
-def _by_sentence(chunk: Chunk) -> dict[int, list[str]]:
-    words = split(chunk.text)
-    numbers = chunk.sentences if len(chunk.sentences) == len(words) else (0,) * len(words)
-    found: dict[int, list[str]] = {}
-    for number, word in zip(numbers, words, strict=True):
-        found.setdefault(number, []).append(word)
-    return found

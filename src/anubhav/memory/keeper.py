@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from anubhav.errors import BadInput
-from anubhav.memory.cut import Count, Said, cut, reword
-from anubhav.memory.fitting import Fitter, decide
-from anubhav.memory.forgetting import asked_to_forget, find, hide
+from anubhav.memory.cut import Count, Said, cut
+from anubhav.memory.fitting import Fitter, decide, drop_repeated
+from anubhav.memory.forgetting import asked_to_forget, find, meant, obeyed
 from anubhav.memory.guarding import check_pins, hear_questions, hear_wish
 from anubhav.memory.refill import Rewrite
 from anubhav.memory.scoring import Look, Weigh, score
-from anubhav.memory.supersede import supersede, without
-from anubhav.memory.words import facts
+from anubhav.memory.supersede import renew, supersede, without
+from anubhav.memory.words import content, facts
 from anubhav.types.memory import Chunk, Decision, Memory, MemoryPolicy
 
 SMALLEST = 64
@@ -76,9 +76,10 @@ def _forget(chunks: Sequence[Chunk], news: list[Chunk], turn: int, count: Count)
     for at, new in enumerate(news):
         for named in asked_to_forget(new.text) if new.role == "user" else ():
             earlier = [*held, *news[:at]]
-            found = find(earlier, named)
+            found = find(earlier, named, meant(new))
             values = frozenset(word for chunk in earlier if chunk.id in found for word in facts(chunk.text))
-            news[at] = replace(reword(new, hide(new.text, named, values), count), statements=(), pin="")
+            new = obeyed(new, named, values, count, found=bool(found)) or replace(new, text="", tokens=0)
+            news[at] = new
             for spoken in (held, news):
                 for i, chunk in enumerate(spoken):
                     if chunk.id in found:
@@ -94,11 +95,16 @@ def _supersede(
 ) -> tuple[list[Chunk], list[Decision]]:
     """Take out what the news say otherwise; `news` loses what a later part of it corrects."""
     outdated = supersede(chunks, news, count)
+    renewed = {by.id for _, by in outdated.values()}
+    news[:] = [renew(chunk) if chunk.id in renewed else chunk for chunk in news]
     decided: list[Decision] = []
     for chunk in (*chunks, *news):
         if chunk.id in outdated:
             left, by = outdated[chunk.id]
-            why = f"a later statement took its place: {by}"
+            why = f"a later statement took its place: {by.text}"
             decided.append(decide(chunk, "superseded", turn, 0, chunk.text, left.text if left else "", why))
-    news[:] = [now for chunk in news if (now := outdated.get(chunk.id, (chunk, ""))[0]) is not None]
-    return [now for chunk in chunks if (now := outdated.get(chunk.id, (chunk, ""))[0]) is not None], decided
+    told = [(chunk.turn, content(chunk.text)) for chunk in chunks if chunk.id in outdated]
+    chunks, repeated = drop_repeated(chunks, told, turn)
+    decided += repeated
+    news[:] = [now for chunk in news if (now := outdated.get(chunk.id, (chunk,))[0]) is not None]
+    return [now for chunk in chunks if (now := outdated.get(chunk.id, (chunk,))[0]) is not None], decided

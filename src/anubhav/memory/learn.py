@@ -52,7 +52,7 @@ def imagine(examples: Sequence[Example]) -> Scene | None:
     return Scene(tuple(one.features for one in examples), tokens, (needed,), sum(tokens) // 2) if all(tokens) else None
 
 
-def fit(examples: Sequence[Example], start: MemoryPolicy, name: str) -> MemoryPolicy:
+def fit(examples: Sequence[Example], start: MemoryPolicy, name: str, prior: float = _PRIOR) -> MemoryPolicy:
     """Poisson regression: a chunk's score becomes how many later answers draw on it, up to a factor for all.
 
     Newton's method on sum weight (needed (w·f + c) - exp(w·f + c)) - prior / 2 |w - start|^2.
@@ -64,7 +64,7 @@ def fit(examples: Sequence[Example], start: MemoryPolicy, name: str) -> MemoryPo
     weights = list(centre)
     weights[0] = math.log(sum(n * w for _, n, w in rows) / sum(w * _rate(centre, f) for f, _, w in rows))
     for _ in range(_STEPS):
-        slope, curve = _derivatives(rows, weights, centre)
+        slope, curve = _derivatives(rows, weights, centre, prior)
         change = solve(curve, slope)
         # A long step is shortened: exp() is steep on the far side.
         longest = max(map(abs, change))
@@ -158,12 +158,12 @@ def _threshold(scores: Sequence[float], tokens: Sequence[int], budget: int) -> f
 
 
 def _derivatives(
-    rows: Sequence[tuple[list[float], float, float]], weights: Sequence[float], centre: Sequence[float]
+    rows: Sequence[tuple[list[float], float, float]], weights: Sequence[float], centre: Sequence[float], prior: float
 ) -> tuple[list[float], list[list[float]]]:
     """Slope and (negative) curvature of the penalised likelihood."""
     size = len(weights)
-    slope = [0.0 if i == 0 else _PRIOR * (centre[i] - weights[i]) for i in range(size)]
-    curve = [[(_PRIOR if i else 1e-6) * (i == j) for j in range(size)] for i in range(size)]
+    slope = [0.0 if i == 0 else prior * (centre[i] - weights[i]) for i in range(size)]
+    curve = [[(prior if i else 1e-6) * (i == j) for j in range(size)] for i in range(size)]
     for features, needed, weight in rows:
         expected = weight * _rate(weights, features)
         for i, value in enumerate(features):

@@ -44,6 +44,8 @@ def telegram(chunk: Chunk, count: Count) -> int:
     """Tokens of the chunk's line when only the words that carry something are left; 0 if there are none."""
     words = split(chunk.text)
     kept = [trim(word) for word, kind in zip(words, kinds(words), strict=True) if kind != "joining"]
+    if kept == words:
+        return chunk.tokens
     return cost(chunk.role, " ".join(kept), count) if kept else 0
 
 

@@ -50,5 +50,5 @@ def score(
 
 
 def worth(features: Mapping[str, float], policy: MemoryPolicy) -> float:
-    total = sum(weight * features.get(name, 0.0) for name, weight in policy.weights.items())
+    total = sum(weight * features.get(name, 0.0) for name, weight in policy.weights.items() if weight)
     return math.exp(max(-_CAP, min(_CAP, total)))

@@ -7,6 +7,7 @@ decides.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Literal
 
 Kind = Literal["number", "name", "negation", "content", "joining"]
@@ -19,7 +20,8 @@ _JOINING = frozenset(
     there some any about up out into over than more most such only own same i'm i've i'll i'd it's that's you're
     you've we're we've they're he's she's there's what's let's let gonna going know think thing things way one
     definitely absolutely totally actually maybe glad hear hope feel amazing
-    और का के की को में से है हैं था थी थे हो ने पर यह वह ये वे तो भी ही जो कि एक मैं आप तुम हम इस उस लिए साथ कर रहा रही रहे""".split()  # noqa: SIM905
+    और का के की को में से है हैं था थी थे हो ने पर यह वह ये वे तो भी ही जो कि एक हूँ हूं करता करती
+    मैं आप तुम हम मेरा मेरी मेरे हमारा हमारी हमारे इस उस लिए साथ कर रहा रही रहे""".split()  # noqa: SIM905
 )
 _NEGATIONS = frozenset(
     """no not never none nobody nothing nor neither without cannot don't doesn't didn't won't can't isn't aren't wasn't
@@ -77,8 +79,9 @@ def kinds(words: Sequence[str]) -> Sequence[Kind]:
 def _kinds(words: tuple[str, ...]) -> Sequence[Kind]:
     found: list[Kind] = []
     begins = True
-    for word in words:
-        found.append(_kind(word, begins=begins))
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
+        titled = not begins and word == "The" and after[:1].isupper()  # "The Hague"
+        found.append("name" if titled else _kind(word, begins=begins))
         begins = bool(_ENDS.search(word)) and bare(word) not in TITLES
     return tuple(found)
 
