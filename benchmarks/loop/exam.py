@@ -6,6 +6,7 @@ Replies are kept by what spoke, so that a voice is examined once and can be mark
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import fmean
 
 from benchmarks.loop.line import Asked, Line
 from benchmarks.loop.people import general
@@ -45,13 +46,15 @@ class Marks:
 
 class Exam:
     def __init__(self, line: Line, tasks: Sequence[Task], seed: int, share: float = 1.0) -> None:
-        """`share` of each task's held-out items are asked, drawn from the seed."""
+        """`share` of each task's held-out items, and of the common questions, are asked, drawn from the seed."""
         self._line, self._tasks = line, {task.name: task for task in tasks}
         self._items: dict[str, list[Item]] = {}
         for task in tasks:
             items = task.held_out()
             kept = max(1, round(share * len(items)))
             self._items[task.name] = Random(f"exam:{seed}:{task.name}").sample(items, kept)
+        common = general.questions()
+        self._common = Random(f"exam:{seed}:general").sample(common, max(1, round(share * len(common))))
         self._said: dict[tuple[str, Item], str] = {}
 
     @property
@@ -76,9 +79,8 @@ class Exam:
 
     def general(self, voice: str, model: str, key: str | None = None) -> float:
         """Share of common questions answered right, which no task is about."""
-        items = general.questions()
-        said = self.say(voice, model, items, key)
-        return sum(general.is_right(item, text) for item, text in zip(items, said, strict=True)) / len(items)
+        said = self.say(voice, model, self._common, key)
+        return fmean(general.is_right(item, text) for item, text in zip(self._common, said, strict=True))
 
     def say(self, voice: str, model: str, items: Sequence[Item], key: str | None = None) -> list[str]:
         """What a voice says to each, greedily, or sampled with a seed of the item's own where the task is so."""

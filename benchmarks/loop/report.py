@@ -26,6 +26,7 @@ _SEEDS = 5
 _GAIN, _KEPT_GAIN, _COVERED, _ECE, _REPAIRS = 0.30, 0.60, 0.90, 0.08, 0.95
 _NOISY = 0.2
 _NOT = "not measured"
+_TARGETS = ("target", "asked for", "measured", "met")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -35,7 +36,7 @@ def main(words: list[str] | None = None) -> None:
     runs = [run for file in lines for run in read(file.read_text(encoding="utf-8"))]
     if not runs:
         sys.exit("None of these files ends in a line of a simulation.")
-    pictures = draw(simulations(runs), poisons(runs), chosen.images) if chosen.images else []
+    pictures = draw(_real(runs), poisons(runs), chosen.images) if chosen.images else []
     home = chosen.out.parent if chosen.out else Path()
     page = write(runs, [(title, picture.relative_to(home).as_posix()) for title, picture in pictures], notes)
     if chosen.out:
@@ -61,24 +62,30 @@ def simulations(runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if "success_after" in run]
 
 
+def _real(runs: Iterable[Run]) -> list[Run]:
+    """Of a model that can learn more than by heart."""
+    return [run for run in simulations(runs) if run["model"] != table_model.NAME]
+
+
 def poisons(runs: Iterable[Run]) -> list[Run]:
     return [run for run in runs if "t20" in run]
 
 
 def write(runs: Sequence[Run], pictures: Sequence[tuple[str, str]] = (), notes: Sequence[str] = ()) -> str:
-    real = [run for run in simulations(runs) if run["model"] != table_model.NAME]
+    real = _real(runs)
+    tables = [run for run in simulations(runs) if run["model"] == table_model.NAME]
     parts = [
         "# What the learning loop truly does",
         "Measured by `benchmarks/loop`: simulated people with hidden tastes and known truth, over HTTP, against a\n"
         "server as anybody starts it. The truth is marked by a test that no lap, gate or rival ever sees. Made by\n"
         "`python -m benchmarks.loop.report`; do not edit by hand.",
         _about(runs),
-        "## Targets\n\n"
-        + _table(("target", "asked for", "measured", "met"), [*targets(real, poisons(runs)), *critics.targets(runs)]),
+        "## Targets\n\n" + _table(_TARGETS, [*targets(real), poisoned(poisons(runs)), *critics.targets(runs)]),
         *(f"## How these runs were made\n\n{note}" for note in notes),
-        "## Against other methods\n\nThe same records, at most the same tokens a night, at the last lap. "
+        "## Against other methods\n\nA real model: the same records, at most the same tokens a night, at the last lap. "
         "Common questions are what nobody\n"
         "asks or teaches here: who loses them has forgotten.\n\n" + _methods(real),
+        _over_a_table(tables),
         "## Runs\n\n" + _runs(simulations(runs)),
         "## Poison\n\n" + _poison(poisons(runs)),
         _reward_model(runs),
@@ -87,13 +94,11 @@ def write(runs: Sequence[Run], pictures: Sequence[tuple[str, str]] = (), notes: 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def targets(real: Sequence[Run], poisoned: Sequence[Run]) -> list[tuple[str, ...]]:
+def targets(real: Sequence[Run]) -> list[tuple[str, ...]]:
     clean = [run for run in real if not run["settings"]["noise"] and not run["settings"]["hostile"]]
     noisy = [run for run in real if run["settings"]["noise"] == _NOISY and not run["settings"]["hostile"]]
     promotions = sum(run["promotions"] for run in real)
     worse = sum(run["truly_worse_promotions"] for run in real)
-    cells = [cell for run in poisoned for cell in run["t20"] if cell["share"] <= 0.3]
-    poisoned_worse = sum(cell["truly_worse"] for cell in cells)
     return [
         _gain(clean),
         _noisy(clean, noisy),
@@ -107,13 +112,32 @@ def targets(real: Sequence[Run], poisoned: Sequence[Run]) -> list[tuple[str, ...
         _mean("calibration error of the reward model", f"≤ {_ECE}", real, "ece", lambda value: value <= _ECE),
         _mean("accuracy of the reward model", "told", real, "reward_accuracy", None),
         _mean("repairs kept", f"≥ {_REPAIRS:.0%}", real, "repairs_kept", lambda value: value >= _REPAIRS),
-        (
-            "poison ≤ 30 %: promotions truly worse",
-            "0",
-            f"{poisoned_worse} in {sum(cell['runs'] for cell in cells)} runs" if cells else _NOT,
-            _met(poisoned_worse == 0 if cells else None),
-        ),
     ]
+
+
+def poisoned(told: Sequence[Run]) -> tuple[str, ...]:
+    cells = [cell for run in told for cell in run["t20"] if cell["share"] <= 0.3]
+    worse = sum(cell["truly_worse"] for cell in cells)
+    return (
+        "poison ≤ 30 %: promotions truly worse",
+        "0",
+        f"{worse} in {sum(cell['runs'] for cell in cells)} runs" if cells else _NOT,
+        _met(worse == 0 if cells else None),
+    )
+
+
+def _over_a_table(tables: Sequence[Run]) -> str:
+    """What runs over a table tell: of gate, lift and repairs, and of methods by heart; kept apart from a real model."""
+    if not tables:
+        return ""
+    return (
+        "## Over a table\n\nNo model: a table that learns by heart stands behind the same server, so that many seeds "
+        "run in minutes. These\nrows tell of the gate, of lift and of repairs; of learning, and of methods, only what "
+        "a table can show, as each of\nits questions has one wording. None of them counts above.\n\n"
+        + _table(_TARGETS, targets(tables))
+        + "\n\n"
+        + _methods(tables)
+    )
 
 
 def _gain(clean: Sequence[Run]) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
     python -m benchmarks.loop.simulate --seed 1 --laps 3 --noise 0.2 --hostile 0.3 --tasks facts,style,sums
 
 People with hidden tastes and known truth talk over HTTP to `anubhav serve` for as many days as there are laps. Rivals
-learn from the same records, each through the stock Tinker SDK. The last line is one JSON object. --quick takes minutes
-and measures little; --table runs over a table instead of a model, to see that everything runs.
+learn from the same records, each through the stock Tinker SDK. The last line is one JSON object. --quick takes at most
+ten minutes on two cores and measures little; --table runs over a table instead of a model, to see that everything runs.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from benchmarks.stand.servers import KEY, ours
 
 CLAIM = "From simulated people's feedback the alias truly gets better, and no promotion is truly worse."
 _TASKS = "facts,style,sums"
+_QUICK_EXAM = 0.4
 
 
 def main(words: list[str] | None = None) -> None:
@@ -128,7 +129,7 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
         chosen.attack,
         methods,
         "tiny" if chosen.table else "quick" if chosen.quick else "full",
-        0.5 if chosen.quick else 1.0,
+        _QUICK_EXAM if chosen.quick else 1.0,
         holdback=chosen.holdback,
     )
 
@@ -151,7 +152,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--attack", choices=(*ATTACKS, "sybil"), help="of all hostile raters (default: one each)")
     parser.add_argument("--methods", help=f"rivals, may be empty (default: {','.join(METHODS)}; sft with --quick)")
     parser.add_argument("--holdback", type=_share, default=0.0, help="share of people whom the frozen base answers")
-    parser.add_argument("--quick", action="store_true", help="fewer questions and half of the test")
+    parser.add_argument("--quick", action="store_true", help="fewer questions and two fifths of the test")
     parser.add_argument("--table", action="store_true", help="over a table instead of a model")
     parser.add_argument("--model", default=NAME, help="catalogue name or folder (default: %(default)s)")
     parser.add_argument("--dtype", default="float32", help="the server computes in (default: %(default)s)")

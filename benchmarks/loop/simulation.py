@@ -1,8 +1,5 @@
 """The simulation itself: days of talk, a lap each night, and after it the truth about every method."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +9,7 @@ from typing import Any
 from benchmarks.loop import days
 from benchmarks.loop.days import Town
 from benchmarks.loop.exam import Exam, Marks
+from benchmarks.loop.lifts import true_lift
 from benchmarks.loop.line import Line, Refused
 from benchmarks.loop.methods.rivals import NOTHING, TENANT, Rival, open_rivals
 from benchmarks.loop.people.raters import Attack, draw_raters, share
@@ -129,6 +127,7 @@ class Simulation:
         self.repairs.known |= {item: None for item, _ in corrections(records)}
         clock.tick("talk")
         before = self._marks(day)
+        lifted = true_lift(self.line, self.town, self.plan.alias, day) if self.plan.holdback else None
         clock.tick("exam")
         lap, spent = self._night()
         clock.tick("lap")
@@ -148,6 +147,7 @@ class Simulation:
             "success": after[1].success,
             "by_task": {name: after[1].of(name) for name in after[1].by_task},
             "base_by_task": {name: base.of(name) for name in base.by_task},
+            "true_lift": lifted,
             "win_rate": after[1].win_rate(base),
             "test_items": after[1].items,
             "deceived": self.exam.deceived(voice, f"{self.plan.alias}@stable", day),
@@ -212,13 +212,13 @@ def _brief(lap: dict[str, Any]) -> dict[str, Any]:
 
 def hold_back(line: Line, alias: str, part: float) -> None:
     """Let the frozen base answer this share of the people, as an operator does. Raises SystemExit where it cannot."""
-    words = ["releases", "policy", alias, "--holdback", f"{100 * part:g}", "--url", line.url]
-    command = [sys.executable, "-m", "anubhav", *words]
-    done = subprocess.run(
-        command, env={**os.environ, "ANUBHAV_API_KEY": line.key}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"No holdback: anubhav {' '.join(words)}: {done.stderr.strip()[-300:]}")
+    path = f"/v1/release-policies/{alias}"
+    try:
+        before = line.call("GET", path)["policy"]
+        wanted = {name: value for name, value in before.items() if name != "since"}
+        line.call("PUT", path, {**wanted, "holdback": round(100 * part)})
+    except Refused as refusal:
+        raise SystemExit(f"No holdback: {path} answered {refusal}") from refusal
 
 
 def baselines(table: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -55,7 +55,7 @@ def row(page: list[tuple[str, ...]], name: str) -> tuple[str, ...]:
 
 def test_the_gain_is_met_from_runs_without_noise_and_the_rest_is_held_against_it() -> None:
     noisy = [run(seed, 0.1, 0.35, settings={"noise": 0.2}) for seed in (1, 2)]
-    told = report.targets([run(1, 0.1, 0.5), run(2, 0.1, 0.6), *noisy], [])
+    told = report.targets([run(1, 0.1, 0.5), run(2, 0.1, 0.6), *noisy])
     assert row(told, "gain in true success")[2:] == ("+0.45 (+0.40 … +0.50, 2 runs)", "yes")
     assert row(told, "gain at 20%")[2:] == ("56% of it (2 seeds)", "no")
     assert row(told, "promotions truly worse")[2:] == ("0 of 4", "yes")
@@ -63,7 +63,7 @@ def test_the_gain_is_met_from_runs_without_noise_and_the_rest_is_held_against_it
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    told = report.targets([], [])
+    told = [*report.targets([]), report.poisoned([])]
     assert {cells[2] for cells in told} == {"not measured"}
     assert {cells[3] for cells in told} == {""}
 
@@ -73,7 +73,7 @@ def test_a_wrong_promotion_and_a_lift_beside_the_truth_show() -> None:
         run(1, 0.1, 0.5, truly_worse_promotions=1, lift_covers_truth=True),
         run(2, 0.1, 0.5, lift_covers_truth=False),
     ]
-    told = report.targets(runs, [POISON])
+    told = [*report.targets(runs), report.poisoned([POISON])]
     assert row(told, "promotions truly worse")[2:] == ("1 of 2", "no")
     assert row(told, "lift covers")[2:] == ("1 of 2 runs", "no")
     # At half of the feedback it is told, and is no target.
@@ -93,6 +93,9 @@ def test_the_page_has_every_section_and_only_real_models_count(tmp_path: Path) -
     assert "+0.40 (1 run)" in page
     assert "| sft | 1 | 0.50 | 0.40 | +0.10 (1 run): not shown to be ahead (fewer than 5 runs) | 0.80, 0.50 |" in page
     assert "| dpo | 0 |  |  | not measured |  |" in page
+    table = page.partition("## Over a table")[2].partition("## Runs")[0]
+    assert "| gain in true success, no noise | ≥ +0.30 | +0.90 (1 run) | yes |" in table
+    assert "| sft | 1 | 0.90 | 0.80 |" in table
     assert "least share of earlier ones kept 0.97" in page
 
 

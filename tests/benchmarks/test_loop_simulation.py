@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from benchmarks.loop import poison, records, simulate, told, truths
+from benchmarks.loop import lifts, poison, records, simulate, told, truths
 from benchmarks.loop.days import Town, by_kind, count, live
 from benchmarks.loop.exam import Exam, Marks
-from benchmarks.loop.line import Asked, Line, Reply
+from benchmarks.loop.line import Asked, Line, Refused, Reply
 from benchmarks.loop.methods.offline import OfflineReward
 from benchmarks.loop.people.raters import draw_raters, share
 from benchmarks.loop.people.task import Item, Reaction, one_question
@@ -171,12 +172,12 @@ def test_figures_of_a_table_of_laps() -> None:
     assert told.first(None, "a") is None
 
 
-def test_the_true_lift_is_what_honest_reactions_to_the_alias_are_worth_above_the_base() -> None:
+def test_the_true_lift_is_what_people_s_reactions_to_the_alias_are_worth_above_those_to_the_base() -> None:
     assert (
-        truths.reward([Reaction("thumb", 0, 1.0), Reaction("thumb", 1, 0.0), Reaction("comparison", 0, against=1)])
-        == 0.0
+        lifts.reward([Reaction("thumb", 0, 1.0), Reaction("thumb", 1, 0.0), Reaction("comparison", 0, against=1)]) == 0
     )
-    assert truths.reward([Reaction("correction", 0, text="It is 4.")]) == -1.0
+    assert lifts.reward([Reaction("correction", 0, text="It is 4.")]) == -1.0
+    assert lifts.reward([Reaction("comparison", 0, against=1)]) is None
     (facts,) = draw_tasks(["facts"], 3, 1, "full")
 
     class Two(Parrot):
@@ -193,16 +194,45 @@ def test_the_true_lift_is_what_honest_reactions_to_the_alias_are_worth_above_the
         def base_model(self) -> str:
             return "base"
 
-    line, plan = Two(), Plan(3, 1, ("facts",))
-    run = Simulation(plan, line, plan.town(), Exam(line, [facts], 3), {})
-    assert truths.true_lift(run) == 2.0
+    assert lifts.true_lift(Two(), Plan(3, 1, ("facts",), lazy=0.0).town(), "default", 1) == 2.0
+    # Who clicks without reading likes both the same.
+    assert 0 < lifts.true_lift(Two(), Plan(3, 1, ("facts",), lazy=0.5).town(), "default", 1) < 2.0
 
 
-def test_a_holdback_the_server_cannot_give_ends_the_run() -> None:
-    line = Parrot()
-    line.url, line.key = "http://127.0.0.1:9", "tml-nobody"
+def test_the_lift_that_the_server_tells_is_held_against_the_mean_of_the_days() -> None:
+    class Teller(Parrot):
+        def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+            return {"alias": "default", "overall": self.said and {"low": 0.1, "high": 0.5}, "why": "few people"}
+
+    def figures(said: str, *lifts_told: float) -> dict[str, Any]:
+        plan = Plan(3, 2, ("facts",), holdback=0.2)
+        run = Simulation(plan, Teller(said), plan.town(), Exam(Teller(), plan.town().tasks, 3), {})
+        run.table = [{"true_lift": value} for value in lifts_told]
+        return truths.lift_figures(run)
+
+    assert figures("", 0.0)["lift_covers_truth"] is None
+    assert figures("", 0.0)["lift_reason"] == "few people"
+    assert (figures("told", 0.0, 0.8)["lift_covers_truth"], figures("told", 0.0, 0.8)["true_lift"]) == (True, 0.4)
+    assert figures("told", 0.7, 0.8)["lift_covers_truth"] is False
+
+
+def test_a_share_is_held_back_by_the_release_policy_and_one_that_the_server_refuses_ends_the_run() -> None:
+    class Clerk(Parrot):
+        def __init__(self) -> None:
+            super().__init__()
+            self.policy: dict[str, Any] = {"steps": [5], "holdback": 0, "since": 3.0}
+
+        def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+            if body and body["holdback"] > 50:
+                raise Refused(422, "at most 50")
+            self.policy = body or self.policy
+            return {"policy": self.policy}
+
+    line = Clerk()
+    hold_back(line, "default", 0.05)
+    assert line.policy == {"steps": [5], "holdback": 5}
     with pytest.raises(SystemExit, match="No holdback"):
-        hold_back(line, "default", 0.05)
+        hold_back(line, "default", 0.9)
 
 
 def test_what_is_unknown_is_refused_before_a_server_is_started() -> None:

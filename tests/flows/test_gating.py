@@ -1,5 +1,6 @@
 """Accepted corrections guard later laps, and go with the person who gave them."""
 
+import random
 from pathlib import Path
 
 import msgspec
@@ -8,10 +9,12 @@ from fake_model import write_model
 from anubhav.app import build
 from anubhav.episodes.recorder import Given
 from anubhav.flows.chat import Question, begin
+from anubhav.flows.gating import _tested
 from anubhav.flows.improve import start_lap
 from anubhav.flows.people import erase
 from anubhav.flows.react import react
 from anubhav.flows.sealing import seal
+from anubhav.gates.spending import ALPHA, level
 from anubhav.learning.presets import Preset, Recipe
 from anubhav.settings import Settings
 from anubhav.types.chat import Message
@@ -24,6 +27,27 @@ QUICK = Preset(
     policy=Recipe(steps=2, learning_rate=0.1, warmup=1),
     anchor_tokens=8,
 )
+
+
+def test_a_lap_that_a_guard_held_spends_nothing_and_one_whose_gain_was_tested_does() -> None:
+    def told(target: str, guard: str) -> dict[str, object]:
+        return {"comparisons": [{"suite": "target-x", "outcome": target}, {"suite": "guard-text", "outcome": guard}]}
+
+    assert [_tested(told("pass", guard)) for guard in ("pass", "inconclusive", "fail")] == [True, False, False]
+    assert [_tested(told(target, "pass")) for target in ("inconclusive", "fail")] == [True, True]
+
+
+def test_with_doubtful_guards_laps_in_vain_are_promoted_no_oftener_than_the_bound_allows() -> None:
+    """P-values of laps that change nothing; a guard holds most of them. Counted: loops with any promotion."""
+    chance, loops, deceived = random.Random(3), 4000, 0
+    for _ in range(loops):
+        tested: list[bool] = []
+        for _ in range(60):
+            held, p = chance.random() < 0.6, chance.random()
+            if not held:
+                tested.append(p <= level(tested))
+        deceived += any(tested)
+    assert deceived / loops < ALPHA
 
 
 async def test_a_repair_guards_the_next_lap_until_its_person_is_erased(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from benchmarks.loop.people.task import Task
 TASKS: dict[str, type[Facts] | type[Style] | type[Sums] | type[Reverse] | type[Drills]] = {
     task.name: task for task in (Facts, Style, Sums, Reverse, Drills)
 }
-_QUICK = {"facts": 8, "style": 8, "sums": 32, "reverse": 6, "drills": 24}
+_QUICK = {"facts": 8, "style": 6, "sums": 24, "reverse": 6, "drills": 24}
 _TINY = {"facts": 4, "style": 4, "sums": 3, "reverse": 2, "drills": 24}
 
 

@@ -1,7 +1,9 @@
 """Gating: a candidate is measured beside the incumbent on all that judges it, and a verdict is found."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from anubhav.flows.auditing import audit
 from anubhav.flows.house import House
@@ -33,9 +35,20 @@ async def find_verdict(
     history = await house.register.history(lap.alias, _REMEMBERED)
     # One entry a lap: one that passed may be on trial first and promoted later.
     judged = {
-        one.lap: (one.verdict or {}).get("outcome") == "pass" for one in reversed(history) if one.lap and one.verdict
+        one.lap: one.verdict.get("outcome") == "pass"
+        for one in reversed(history)
+        if one.lap and one.verdict and _tested(one.verdict)
     }
     return await asyncio.to_thread(judge, [*scores, *lengths(scores), *audited], list(judged.values()), notes)
+
+
+def _tested(verdict: Mapping[str, object]) -> bool:
+    """Whether a gain was tested. A lap that a guard held or failed could not be promoted, however small the p-value of
+    its gain, so it spends nothing of what successive laps may spend; guards and targets have different items, so the
+    p-values of the others are as valid as before."""
+    comparisons = msgspec.convert(verdict.get("comparisons", []), list[dict[str, object]])
+    guards = [one for one in comparisons if not str(one.get("suite", "")).startswith("target")]
+    return all(one.get("outcome") == "pass" for one in guards)
 
 
 async def keep_repairs(house: House, alias: str, sealed: Sealed, verdict: Verdict) -> None:
