@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from anubhav.training.promises import Outcome, Saved, Stepped
 from anubhav.training.snapshots import Pace
 from anubhav.types.ids import AdapterId, RunId
 from anubhav.types.operations import Load, Operation
-from anubhav.types.training import OptimParams, PassResult
+from anubhav.types.training import OptimParams, Pass, PassResult
 
 PACE = Pace(steps=3, seconds=1e9)
 LAP: list[Operation] = [
@@ -215,6 +215,33 @@ async def test_a_trainer_that_dies_elsewhere_costs_nothing(workshop: Workshop, m
     assert await train(workshop, struck, LAP) == wanted
     assert count > len(LAP)
     assert await weights(workshop, struck, len(LAP) + 1) == final
+
+
+async def test_an_operation_that_trainers_die_of_fails_and_the_run_goes_on(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, plain = await workshop.new_run(), await workshop.new_run()
+    await train(workshop, run, LAP[:3])
+    does, deaths = workshop.trainer.run, 0
+
+    async def dies(passes: Sequence[Pass], *, tenant: str = "") -> Sequence[PassResult]:
+        nonlocal deaths
+        if passes[0].data[0].tokens[0] == 9:
+            deaths += 1
+            workshop.trainer._pupils.pop(passes[0].adapter, None)  # pyright: ignore[reportPrivateUsage]
+            raise Lost("The trainer was lost")
+        return await does(passes, tenant=tenant)
+
+    monkeypatch.setattr(workshop.trainer, "run", dies)
+    failure = await workshop.do(run, 4, learn((9, 9, 9)))
+    assert isinstance(failure, Broken)
+    assert "died" in failure.message
+    assert 1 < deaths < 10
+    await train(workshop, run, [STEP], 5)
+    await train(workshop, plain, [*LAP[:3], STEP])
+    assert await weights(workshop, run, 6) == await weights(workshop, plain, 5)
+    await workshop.restart()
+    assert deaths < 10
 
 
 async def test_a_run_the_engine_cannot_bring_back_says_so(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

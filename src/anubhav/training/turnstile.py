@@ -28,6 +28,8 @@ _PATIENCE, _SOON = 30.0, 3.0
 """Seconds for a missing operation to arrive before those behind it go on without it. The SDK sends the first chunk of a
 pass behind its others; anything else only once all before it was answered, so then what is missing never comes.
 """
+_DEATHS = 4
+"""Of trainers, at one operation: then it is what they die of."""
 _CHUNKS = ("Compute", REFUSAL)
 _WITHOUT_GRADIENT = ("Create", "Load", "Step")
 """After these a snapshot holds all there is of a run; after a pass the journal has the rest."""
@@ -191,12 +193,15 @@ class Turnstile:
 
     async def _attempt(self, op: OpRow) -> Deed:
         """A trainer that died on it did nothing that counts: another is brought to where the journal stands."""
-        while True:
+        for _ in range(_DEATHS):
             try:
                 return await self._bench.attempt(op)
             except Lost as problem:
                 log.warning("run %s is brought back: %s", self.run.id, problem)
                 await self._insist(self._restore)
+        return Deed(
+            Broken(f"The trainer died {_DEATHS} times at this operation", hint="Send fewer or shorter data at a time.")
+        )
 
     async def _settle(self, op: OpRow, deed: Deed) -> None:
         state = "failed" if isinstance(deed.outcome, AnubhavError) else "done"
