@@ -163,6 +163,68 @@ async def test_a_lap_that_goes_on_at_a_batch_ends_as_one_without_a_rest(house: H
     assert halfway != pytest.approx(expected, abs=1e-4)
 
 
+async def test_imitation_ends_when_the_corrections_are_learned_and_going_on_there_changes_nothing(house: House) -> None:
+    await some_of_everything(house)
+    incumbent, plan, lap = await prepared(house)
+    preset = replace(QUICK, imitated=-100.0, imitated_least=3)
+    straight = await RunClient.start(house.desk, "anubhav", "tiny", preset.spec, tag="learned")
+    told = list[int]()
+
+    async def count(number: int) -> None:
+        told.append(number)
+
+    await teach(house, lap, straight, incumbent, plan, preset, Pace(trained=count))
+    assert told == [1, 2, *range(5, 13)]
+
+    async def rest(number: int) -> None:
+        if number == 5:
+            raise InterruptedError
+
+    broken = await RunClient.start(house.desk, "anubhav", "tiny", preset.spec, tag="rested")
+    with pytest.raises(InterruptedError):
+        await teach(house, lap, broken, incumbent, plan, preset, Pace(trained=rest))
+    await teach(house, lap, broken, incumbent, plan, preset, Pace(start=5))
+    assert await believes(broken) == pytest.approx(await believes(straight), abs=1e-5)
+
+
+async def test_pairs_that_are_settled_take_no_batch_and_the_next_part_begins_at_its_number(house: House) -> None:
+    await some_of_everything(house)
+    incumbent, plan, lap = await prepared(house)
+    run = await RunClient.start(house.desk, "anubhav", "tiny", QUICK.spec, tag="settled")
+    told = list[int]()
+
+    async def count(number: int) -> None:
+        told.append(number)
+
+    await teach(house, lap, run, incumbent, plan, replace(QUICK, settled=1.0), Pace(trained=count))
+    assert told == [*range(1, 6), *range(8, 13)]
+
+
+async def test_groups_that_agree_are_counted_and_never_computed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    agreed, split = await ask(house, "Agreed?", 4), await ask(house, "Split?", 4)
+    await tell(
+        house,
+        *[Given(f"{agreed}:{place}", "thumb", value=True) for place in range(4)],
+        *[Given(f"{split}:{place}", "thumb", value=place == 0) for place in range(4)],
+    )
+    incumbent, plan, lap = await prepared(house)
+    silent = {one.prompt for one in plan.rated if one.origins[0].episode == agreed}
+    seen = set[tuple[int, ...]]()
+    compute = RunClient._compute
+
+    async def watch(self: RunClient, data: Any, *rest: Any, **named: Any) -> Any:
+        seen.update(datum.tokens for datum in data)
+        return await compute(self, data, *rest, **named)
+
+    monkeypatch.setattr(RunClient, "_compute", watch)
+    run = await RunClient.start(house.desk, "anubhav", "tiny", QUICK.spec, tag="silent")
+    await teach(house, lap, run, incumbent, plan, QUICK)
+    told = house.laps.report(lap)
+    assert (told["informative"], told["without_signal"]) == (4, 4)
+    assert silent and seen
+    assert not any(tokens[: len(prompt)] == prompt for prompt in silent for tokens in seen)
+
+
 async def test_a_quarantined_rater_teaches_nothing_and_the_report_says_so(house: House) -> None:
     good, bad = await ask(house, "Good?"), await ask(house, "Bad?")
     _, poison = await tell(

@@ -34,6 +34,14 @@ def test_the_weights_are_the_gradient_of_the_dpo_loss() -> None:
         assert datum.inputs["target_tokens"].tolist()[-len(answer) :] == list(answer)
 
 
+def test_a_pair_without_force_has_no_data_and_weighs_in_the_mean_as_before() -> None:
+    whole, half = weigh(PAIRS, [0.2, 0.1]), weigh(PAIRS, [0.2, 0.0])
+    assert len(half) == 2
+    assert [datum.inputs["weights"].tolist() for datum in half] == [
+        datum.inputs["weights"].tolist() for datum in whole[:2]
+    ]
+
+
 def test_a_pair_far_behind_does_not_overflow() -> None:
     assert strengths([-90000.0, 0.0], [0.0, 0.0], 1.0) == [1.0]
     assert strengths([0.0, -90000.0], [0.0, 0.0], 1.0)[0] < 1e-300

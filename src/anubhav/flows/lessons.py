@@ -13,7 +13,7 @@ from anubhav.catalog.sizes import size_of
 from anubhav.flows.house import House
 from anubhav.flows.rollouts import roll_out
 from anubhav.learning import imitation, kto, policy, preference
-from anubhav.learning.anchors import Anchor, anchor_prompts, hold, take, take_part
+from anubhav.learning.anchors import Anchor, anchor_prompts, hold, parts_of, take, take_part
 from anubhav.learning.origins import Origin
 from anubhav.learning.plan import Example, Plan
 from anubhav.learning.policy import LOSS_OF, Rated
@@ -32,6 +32,10 @@ _MEASURED = 12
 """Anchors that only tell how far a candidate went."""
 _SCORED = 128
 """Answers in one forward pass."""
+_ANCHORED = 10
+"""Imitation steps whose anchors are drawn together: few enough that a lap which has learned draws none in vain."""
+_KEPT_EVERY = 2
+"""Every so many batches that teach something else repairs are trained with them."""
 
 Answer = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt, answer)"""
@@ -74,9 +78,12 @@ async def teach(
     facts: dict[str, object] = {kind: len(getattr(plan, kind)) for kind in kinds}
     await house.laps.tell(lap, "reading", **facts, left_out=plan.left, staleness=plan.staleness)
     rollouts, said = await roll_out(house, lap, incumbent, plan.prompts, preset.rollouts)
-    await house.laps.tell(lap, "remembering", rollouts=said)
+    rated = (*plan.rated, *rollouts)
+    signal = policy.informative(rated, await house.baselines.expect(lap.alias))
+    counted = {"informative": len(signal), "without_signal": len(rated) - len(signal)} if rated else {}
+    await house.laps.tell(lap, "remembering", rollouts=said, **counted)
     lesson = _Lesson(house, lap, run, preset, pace)
-    known = await _remember(lesson, incumbent, plan, rollouts)
+    known = await _remember(lesson, incumbent, plan, [one for one, _ in signal])
     if plan.corrections:
         await _imitate(lesson, incumbent, plan)
     lesson.kept = plan.replayed
@@ -85,8 +92,8 @@ async def teach(
     lesson.kept = (*plan.corrections, *plan.replayed)
     if plan.likings:
         await _like(lesson, plan.likings, known)
-    if plan.rated or rollouts:
-        await _reinforce(lesson, (*plan.rated, *rollouts), known)
+    if signal:
+        await _reinforce(lesson, signal, known)
     elif not plan.corrections:
         answers = [*preference.answers(plan.pairs), *kto.answers(plan.likings)]
         away = known.drift(await _score(run, answers))
@@ -125,21 +132,39 @@ class _Lesson:
         params: OptimParams,
         config: Mapping[str, float] | None = None,
     ) -> PassResult:
+        """One batch, and on to the next."""
+        result = await self.learn(origins, data, loss, params, config)
+        await self.move(self.number + 1)
+        return result
+
+    async def learn(
+        self,
+        origins: Iterable[Origin],
+        data: Sequence[Datum],
+        loss: str,
+        params: OptimParams,
+        config: Mapping[str, float] | None = None,
+    ) -> PassResult:
         """One batch. What it uses is written before it is learned: each origin with the first batch that had it."""
-        kept = take(self.kept, self.number, self.preset.replayed)
+        kept = () if self.number % _KEPT_EVERY else take(self.kept, self.number // _KEPT_EVERY, self.preset.replayed)
         every = dict.fromkeys([*origins, *(origin for one in kept for origin in one.origins)])
         fresh = [one for one in every if one not in self.used]
         await self.house.lineage.used(self.lap.id, [Use(*one, self.number) for one in fresh])
         self.used.update(fresh)
-        if kept:
-            share = self.preset.kept_weight / len(kept)
-            held = [imitation.imitate(one.prompt, one.answer, one.weight * share) for one in kept]
+        share = self.preset.kept_weight / max(1, len(kept))
+        held = [imitation.imitate(one.prompt, one.answer, one.weight * share) for one in kept]
+        # In one pass where they can be: what begins alike is then computed once.
+        together = loss == "cross_entropy"
+        if held and not together:
             await self.run.forward_backward(held, "cross_entropy")
-        result = await self.run.forward_backward(data, loss, config)
+        result = await self.run.forward_backward([*data, *held] if together else data, loss, config)
         await self.run.optim_step(params)
-        self.number += 1
-        await self.pace.trained(self.number)
         return result
+
+    async def move(self, number: int) -> None:
+        """The batches before this number are done with."""
+        self.number = number
+        await self.pace.trained(number)
 
     async def tell(self, phase: str, step: int, steps: int, **facts: object) -> None:
         await self.house.laps.tell(self.lap, phase, step=step + 1, steps=steps, **facts)
@@ -160,10 +185,10 @@ class _Known:
         return policy.drift([(now[one].tolist()[at:], self.arrays[one].tolist()[at:]) for one, at in start.items()])
 
 
-async def _remember(lesson: _Lesson, incumbent: Voice, plan: Plan, rollouts: Sequence[Rated]) -> _Known:
+async def _remember(lesson: _Lesson, incumbent: Voice, plan: Plan, rated: Sequence[Rated]) -> _Known:
     """By the candidate before its first step, which is the incumbent, or else by a run opened from the incumbent."""
     wanted = [*preference.answers(plan.pairs), *kto.answers(plan.likings), *kto.mismatched(plan.likings)]
-    wanted = list(dict.fromkeys([*wanted, *((one.prompt, one.answer) for one in (*plan.rated, *rollouts))]))
+    wanted = list(dict.fromkeys([*wanted, *((one.prompt, one.answer) for one in rated)]))
     if lesson.pace.start == 0 or not wanted:
         return _Known(await _score(lesson.run, wanted))
     origin = incumbent.path or lesson.preset.spec
@@ -188,25 +213,39 @@ async def _imitate(lesson: _Lesson, incumbent: Voice, plan: Plan) -> None:
     if lesson.pace.start >= recipe.steps:
         lesson.skip(recipe.steps)
         return
-    await lesson.house.laps.tell(lesson.lap, "anchoring")
-    count = recipe.steps * preset.anchors
-    anchors = await _anchor(lesson.house, incumbent, preset, count + _MEASURED)
+    anchors: list[Anchor] = []
     for step in range(recipe.steps):
         if not lesson.due:
             lesson.skip()
             continue
+        if step % _ANCHORED == 0 or not anchors:
+            await lesson.tell("anchoring", step, recipe.steps)
+            anchors = await _anchor(lesson.house, incumbent, preset, _block(preset, step))
         examples = [*plan.corrections, *take(plan.replayed, step, preset.replayed)]
-        held = take(anchors[:count], step, preset.anchors)
+        held = take(anchors, step % _ANCHORED, preset.anchors)
         data = [imitation.imitate(one.prompt, one.answer, one.weight / len(examples)) for one in examples]
         data += [hold(anchor, preset.anchor_weight / len(held)) for anchor in held]
         origins = [origin for one in examples for origin in one.origins]
-        result = await lesson.train(origins, data, "cross_entropy", recipe.at(step))
-        await lesson.tell("imitating", step, recipe.steps, loss=round(result.metrics["loss:sum"], 4))
-    away = await _drift(lesson.run, anchors[count:])
+        result = await lesson.learn(origins, data, "cross_entropy", recipe.at(step))
+        sure = imitation.sureness([one.answer for one in examples], result.logprobs)
+        learned = step + 1 >= preset.imitated_least and sure >= preset.imitated
+        # However many were needed, the next part begins at the same number.
+        await lesson.move(recipe.steps if learned else lesson.number + 1)
+        await lesson.tell("imitating", step, recipe.steps, sure=round(sure, 3), imitated=step + 1)
+        if learned:
+            break
+    others = range(recipe.steps * preset.anchors, recipe.steps * preset.anchors + _MEASURED)
+    away = await _drift(lesson.run, await _anchor(lesson.house, incumbent, preset, others))
     await lesson.house.laps.tell(lesson.lap, "measuring", kl_general=round(away, 4))
 
 
-async def _anchor(house: House, incumbent: Voice, preset: Preset, count: int) -> list[Anchor]:
+def _block(preset: Preset, step: int) -> range:
+    """The numbers of the anchors of the steps from this one's block on."""
+    first = step - step % _ANCHORED
+    return range(first * preset.anchors, min(first + _ANCHORED, preset.imitation.steps) * preset.anchors)
+
+
+async def _anchor(house: House, incumbent: Voice, preset: Preset, numbers: Iterable[int]) -> list[Anchor]:
     """What the incumbent says to general prompts in turn, at temperature 1; the sample's number is its seed.
 
     None is used twice: what a sample has outside the likeliest tokens is an accident, and twice is learned by heart.
@@ -224,7 +263,7 @@ async def _anchor(house: House, incumbent: Voice, preset: Preset, count: int) ->
         logprobs = tuple(value for event in events for value in event.logprobs)
         return Anchor(prompt, said, tuple(likely for event in events for likely in event.top), logprobs)
 
-    return list(await asyncio.gather(*map(say, range(count))))
+    return list(await asyncio.gather(*map(say, numbers)))
 
 
 async def _drift(run: RunClient, anchors: Sequence[Anchor]) -> float:
@@ -238,7 +277,7 @@ async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Kno
     compared = any(origin.role == "preferred" for pair in pairs for origin in pair.origins)
     recipe = preset.comparisons if compared else preset.preference
     parts = preset.judged_parts if compared else 1
-    end = lesson.number + recipe.steps
+    end, quiet = lesson.number + recipe.steps, 0
     for step in range(recipe.steps):
         if not lesson.due:
             lesson.skip()
@@ -247,10 +286,15 @@ async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Kno
         answers = preference.answers(part)
         now = _Known(await _score(lesson.run, answers)).sums(answers)
         strength = preference.strengths(now, known.sums(answers), preset.beta)
-        mean = sum(strength) / len(strength)
-        await lesson.tell("preferring", step, recipe.steps, strength=round(mean, 4))
-        if mean < preset.settled:
+        await lesson.tell("preferring", step, recipe.steps, strength=round(sum(strength) / len(strength), 4))
+        # What is settled has nearly no gradient and costs as much as the rest.
+        strength = [force if force >= preset.settled else 0.0 for force in strength]
+        quiet = 0 if any(strength) else quiet + 1
+        if quiet >= parts_of(pairs, parts, preset.judged_least):
             break
+        if quiet:
+            lesson.skip()
+            continue
         origins = [origin for pair in part for origin in pair.origins]
         await lesson.train(origins, preference.weigh(part, strength), "cross_entropy", recipe.at(step))
     # However many were needed, the next part begins at the same number.
@@ -275,11 +319,8 @@ async def _like(lesson: _Lesson, likings: Sequence[kto.Liking], known: _Known) -
         await lesson.train(origins, kto.weigh(part, force), "cross_entropy", recipe.at(step))
 
 
-async def _reinforce(lesson: _Lesson, rated: Sequence[Rated], known: _Known) -> None:
+async def _reinforce(lesson: _Lesson, pairs: Sequence[tuple[Rated, float]], known: _Known) -> None:
     preset, recipe = lesson.preset, lesson.preset.policy
-    pairs = policy.informative(rated, await lesson.house.baselines.expect(lesson.lap.alias))
-    skipped = len(rated) - len(pairs)
-    await lesson.house.laps.tell(lesson.lap, "scoring", informative=len(pairs), without_signal=skipped)
     minibatches = policy.deal([one for one, _ in pairs], preset.policy_parts)
     for step, places in zip(range(recipe.steps), minibatches, strict=False):
         if not lesson.due:

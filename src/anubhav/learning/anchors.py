@@ -43,9 +43,14 @@ def take(anchors: Sequence[T], step: int, count: int) -> list[T]:
 
 
 def take_part(items: Sequence[T], step: int, parts: int, least: int) -> list[T]:
-    """One of at most `parts` even parts for this step, in turn; fewer where a part would have less than `least`."""
-    count = max(1, min(parts, len(items) // least))
+    """One of the even parts for this step, in turn."""
+    count = parts_of(items, parts, least)
     return list(items[step % count :: count])
+
+
+def parts_of(items: Sequence[T], parts: int, least: int) -> int:
+    """How many: at most `parts`, and fewer where a part would have less than `least`."""
+    return max(1, min(parts, len(items) // least))
 
 
 def hold(anchor: Anchor, weight: float) -> Datum:

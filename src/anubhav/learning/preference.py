@@ -48,10 +48,11 @@ def strengths(policy: Sequence[float], reference: Sequence[float], beta: float) 
 
 
 def weigh(pairs: Sequence[Pair], strength: Sequence[float]) -> list[Datum]:
-    """The cross-entropy data whose gradient is that of the mean DPO loss."""
+    """The cross-entropy data whose gradient is that of the mean DPO loss. Pairs without force have none and no data."""
     return [
         weighted(pair.prompt, answer, sign * pair.weight * force / len(pairs))
         for pair, force in zip(pairs, strength, strict=True)
+        if force
         for answer, sign in ((pair.chosen, 1.0), (pair.rejected, -1.0))
     ]
 

@@ -60,6 +60,10 @@ class Preset:
     spec: LoraSpec = _SPEC
     imitation: Recipe = Recipe(steps=30, learning_rate=1.2e-3, decay=True)
     """More steps forget without learning more."""
+    imitated: float = -0.1
+    """Mean log-probability of a token at which the least sure of the corrections counts as learned: imitation ends …"""
+    imitated_least: int = 10
+    """… after so many steps at the earliest."""
     preference: Recipe = Recipe(steps=4, learning_rate=1e-4, warmup=1)
     """Of a lap whose pairs all come from corrections, which imitation has taught already."""
     comparisons: Recipe = Recipe(steps=12, learning_rate=1e-4, warmup=1)
@@ -71,7 +75,8 @@ class Preset:
     """KTO; as DPO, of which it is the unpaired form."""
     judged_parts: int = 4
     """Minibatches that an epoch of comparisons or likings is dealt to, as far as each has `judged_least`."""
-    judged_least: int = 8
+    judged_least: int = 2
+    """Eight went over a few pairs twelve times, and the fewer the judgements the longer a lap took."""
     policy: Recipe = Recipe(steps=12, learning_rate=2e-4, warmup=1)
     """5e-4 collapses."""
     policy_parts: int = 4
