@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tiny_llama import write_llama
 
 from anubhav import app
+from anubhav.backends.opening import open_engine
 from anubhav.backends.torch import precision
 from anubhav.backends.torch.engine import TorchEngine
 from anubhav.cli.serve import serve
@@ -35,7 +36,7 @@ def test_an_engine_is_started_with_it(tmp_path: Path) -> None:
     write_llama(tmp_path, vocab=64, context=32)
     rough = torch.bfloat16 if precision.has_bfloat16() else torch.float32
     for asked, wanted in ((None, torch.float32), ("bfloat16", rough)):
-        engine = app._start_engine(tmp_path, asked)
+        engine = open_engine(tmp_path, asked)
         assert isinstance(engine, TorchEngine)
         assert engine.model.dtype == wanted
         engine.close()

@@ -1,14 +1,14 @@
 """Gangs of real processes, one for each layout that is asked for, kept until the session ends."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny import write_tiny
+from tiny import Gangs, write_tiny
 from tiny_llama import write_llama
 
 from anubhav.cluster.sharded.layout import Layout
@@ -19,8 +19,6 @@ from anubhav.cluster.sharded.worker import Plan
 sys.path.insert(0, str(Path(__file__).parents[2] / "contracts"))
 
 from fillers import CONTEXT, VOCAB
-
-Gangs = Callable[..., ShardedTrainer]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Gangs
 from lessons import ADA, SPEC, go, lesson
+from tiny import Gangs
 
 from anubhav.cluster.sharded.census import Census
 from anubhav.cluster.sharded.layout import Layout

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Gangs
 from lessons import ADA, apart, begin_at, go, learn, lesson, made, off, plain, tensors
+from tiny import Gangs
 from torch import Tensor
 
 from anubhav.backends.torch.engine import TorchEngine

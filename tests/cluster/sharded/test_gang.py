@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Gangs
 from lessons import ADA, BOB, SPEC, STEP, go, lesson, made, plain
+from tiny import Gangs
 
 from anubhav.cluster.sharded.layout import Layout
 from anubhav.cluster.sharded.trainer import ShardedTrainer

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Gangs
 from lessons import ADA, STEP, Learnt, apart, begin_at, learn, lesson, off, plain
+from tiny import Gangs
 
 from anubhav.backends.torch.engine import TorchEngine
 from anubhav.cluster.sharded.layout import Layout

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Gangs
 from lessons import ADA, BOB, SPEC, STEP, go, lesson, made, plain, tensors
 from safetensors import safe_open
+from tiny import Gangs
 
 from anubhav.backends.torch.engine import TorchEngine
 from anubhav.cluster.sharded.layout import Layout

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Gangs
 from lessons import ADA, SPEC, go, lesson
+from tiny import Gangs
 from transformers import AutoModelForCausalLM
 
 from anubhav.backends.torch.engine import TorchEngine

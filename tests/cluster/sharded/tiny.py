@@ -1,9 +1,15 @@
 """Tiny random models of three families, whose sizes divide by 2 and 4."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, DeepseekV3Config, Qwen3Config, Qwen3MoeConfig
+
+from anubhav.cluster.sharded.trainer import ShardedTrainer
+
+Gangs = Callable[..., ShardedTrainer]
+"""The fixture of that name: a trainer over a family in a layout."""
 
 COMMON = {
     "vocab_size": 96,

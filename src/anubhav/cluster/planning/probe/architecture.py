@@ -1,26 +1,20 @@
 """The architecture as transformers builds it, on the meta device; sharded by transformers over a fake process group."""
 
-import logging
 import os
-import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import transformers
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from torch.distributed.tensor import DTensor
+from transformers.distributed import DistributedConfig
 
 from anubhav.cluster.planning.layout import Layout
 from anubhav.errors import BadInput
-
-warnings.filterwarnings("ignore")
-logging.disable(logging.WARNING)
-
-import transformers  # noqa: E402  (it warns as it is imported)
-from huggingface_hub.errors import StrictDataclassError  # noqa: E402
-from transformers.distributed import DistributedConfig  # noqa: E402
 
 TRANSFORMERS: Any = transformers
 

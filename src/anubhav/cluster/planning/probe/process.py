@@ -1,8 +1,10 @@
 """The probe in a process of its own, kept for as long as one plan is made; its errors are raised here."""
 
 import importlib.util
+import logging
 import multiprocessing
 import os
+import warnings
 from collections.abc import Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -60,7 +62,12 @@ def open_probe() -> Generator[Probe]:
 
 
 def _prepare() -> None:
-    """Before torch is imported: nothing that is planned touches a card, and small operations need no threads."""
+    """Before torch is imported: nothing that is planned touches a card, and small operations need no threads.
+
+    What libraries warn of as they are imported is nothing to who plans.
+    """
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
     os.environ.update(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
 

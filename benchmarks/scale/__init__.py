@@ -1,0 +1,1 @@
+"""Scale measured: what it costs and brings that parts of the house are in other processes."""
