@@ -26,9 +26,12 @@ def connect(address: str, data_dir: Path, models: int, samplers: int) -> int:
     import ray
     from ray.exceptions import RayError
 
-    # In a cluster of its own every host has a place, on a machine with fewer processors too.
+    # In a cluster of its own every host has a place, on a machine with fewer processors too. Without the word
+    # "local" Ray would join whatever cluster was last started on this machine.
     where: dict[str, Any] = (
-        {"num_cpus": max(hosts, os.cpu_count() or 1), "include_dashboard": False} if local else {"address": address}
+        {"address": LOCAL, "num_cpus": max(hosts, os.cpu_count() or 1), "include_dashboard": False}
+        if local
+        else {"address": address}
     )
     try:
         ray.init(namespace="anubhav", log_to_driver=False, configure_logging=False, **where)
