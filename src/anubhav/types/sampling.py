@@ -13,10 +13,19 @@ TopLogprobs = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Grammar:
+    """The texts that a sample may be: it is held to them token by token, and ends only where one is whole."""
+
+    kind: Literal["json_schema", "regex", "lark"]
+    text: str
+    """A JSON schema as JSON, a regular expression, or a grammar in Lark's notation."""
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingParams:
     max_tokens: int
     temperature: float = 1.0
-    """0 is greedy. Log-probabilities are those of the temperature-scaled distribution before top-k and top-p."""
+    """0 is greedy. Log-probabilities are those of the temperature-scaled distribution before all that follows here."""
     top_k: int = -1
     """-1 keeps every token."""
     top_p: float = 1.0
@@ -24,6 +33,13 @@ class SamplingParams:
     """The same seed, prompt and parameters give the same samples, whatever else is in the batch."""
     stop_tokens: tuple[int, ...] = ()
     """Sampling ends with one of these, which is part of the answer."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logit of each token that this sample already holds; the prompt does not count."""
+    frequency_penalty: float = 0.0
+    """As above, once for each time."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit)."""
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True, slots=True)
