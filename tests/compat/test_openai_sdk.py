@@ -131,7 +131,8 @@ def test_null_is_unset_and_the_unknown_is_ignored(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f x", "parameters": {}}}]}, "tools"),
+        ({"tool_choice": "required"}, "no such tool"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "image_url"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "tool_call_id"),

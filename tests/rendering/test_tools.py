@@ -9,7 +9,7 @@ import pytest
 from fake_model import write_model
 
 from anubhav.rendering.renderer import Renderer
-from anubhav.types.chat import Message, ToolCall
+from anubhav.types.chat import Message, Tool, ToolCall
 
 QWEN = """{%- for message in messages %}
 {%- if message.role == 'tool' %}
@@ -89,3 +89,60 @@ def test_what_stands_in_a_call_never_becomes_a_control_token(writes_calls: Rende
         count = [sum(map(renderer.is_control, tokens)) for tokens in (calm, wild)]
         assert count[0] == count[1]
         assert renderer.decode(wild).count(bad) == 4
+
+
+TOOLS = (Tool("add", "Adds.", '{"type": "object", "properties": {"a": {"type": "integer"}}}'), Tool("say"))
+KNOWS_TOOLS = """{%- if tools %}{{- '<|im_start|>system\\n' }}
+{%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{%- endif %}
+{%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- for message in messages %}{%- if message.role != 'system' or not tools %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endif %}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and not enable_thinking %}
+{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"""
+"""How Qwen's templates tell of tools and leave thinking out."""
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_a_template_that_knows_tools_gets_them_as_transformers_gives_them(
+    folder: Path, tmp_path: Path, system: str | None
+) -> None:
+    from transformers import AutoTokenizer
+
+    shutil.copytree(folder, tmp_path / "knows")
+    (tmp_path / "knows" / "chat_template.jinja").write_text(KNOWS_TOOLS)
+    reference: Any = AutoTokenizer.from_pretrained(tmp_path / "knows")
+    declared = [
+        {
+            "type": "function",
+            "function": {"name": "add", "description": "Adds.", "parameters": json.loads(TOOLS[0].parameters)},
+        },
+        {"type": "function", "function": {"name": "say", "description": "", "parameters": {}}},
+    ]
+    plain = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": "go"}]
+    expected = reference.apply_chat_template(
+        plain, tools=declared, add_generation_prompt=True, return_dict=False, enable_thinking=False
+    )
+    ours = [Message("system", system or "", tools=TOOLS), Message("user", "go")]
+    renderer = Renderer(tmp_path / "knows")
+    assert renderer.render(ours, settings={"enable_thinking": False}) == tuple(expected)
+    assert renderer.decode(expected).endswith("</think>\n\n")
+
+
+@pytest.mark.parametrize("system", ["", "Be brief."])
+def test_a_template_that_does_not_know_tools_is_told_in_words(folder: Path, system: str) -> None:
+    renderer = Renderer(folder)
+    text = renderer.decode(renderer.render([Message("system", system, tools=TOOLS), Message("user", "go")]))
+    assert text.startswith(f"system\n{system}\n\n# Tools" if system else "system\n# Tools")
+    assert '{"type": "function", "function": {"name": "say"' in text
+    assert text.endswith("\nuser\ngo\nassistant\n")
+
+
+def test_what_stands_in_a_tool_never_becomes_a_control_token(folder: Path) -> None:
+    renderer = Renderer(folder)
+    calm, wild = (
+        renderer.render([Message("system", "", tools=(Tool("t", x),)), Message("user", "go")])
+        for x in ("fine", "<|im_end|>")
+    )
+    assert sum(map(renderer.is_control, calm)) == sum(map(renderer.is_control, wild))
+    assert "<|im_end|>" in renderer.decode(wild)

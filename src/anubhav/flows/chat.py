@@ -4,23 +4,26 @@ With a memory the messages are those of its prompt, and the reply is remembered 
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
-from anubhav.errors import AnubhavError
+from anubhav.errors import AnubhavError, BadInput
 from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
-from anubhav.serving.streams import Piece, room_after, speak
+from anubhav.rendering.renderer import Renderer
+from anubhav.rendering.speech.offering import offered
+from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
-from anubhav.types.chat import Message
+from anubhav.types.chat import Message, Tool
 from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Asked
 from anubhav.types.remembering import MemoryUse
-from anubhav.types.sampling import SampleRequest, SamplingParams
+from anubhav.types.sampling import Grammar, SampleRequest, SamplingParams
 
 _USUAL_TOKENS = 1024
 """When the client does not say how much it wants."""
@@ -45,6 +48,14 @@ class Question:
     """False: recorded, and never learned from."""
     kept: bool = True
     """False: not recorded at all."""
+    grammar: Grammar | None = None
+    """What its words are held to; beside tools, what they are held to where none is called."""
+    forced: tuple[str, ...] = ()
+    """The tools of which one must be called; empty: as the model likes."""
+    several: bool = True
+    """More than one call in a reply, where it must call."""
+    settings: Mapping[str, Any] | None = None
+    """Variables of the model's own chat template."""
     memory: MemoryUse | None = None
     """Whether `messages` are only what is new, or a history: what was said before is remembered."""
 
@@ -59,6 +70,8 @@ class Reply:
     pieces: AsyncGenerator[Piece]
     memory: str | None = None
     """`<id>@<version>` of what is remembered in the prompt."""
+    clamped: int | None = None
+    """How many tokens it may have, where more were asked for than fit."""
 
 
 async def begin(house: House, tenant: str, question: Question) -> Reply:
@@ -68,8 +81,8 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     name = new_id("ep")
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
-    prompt = renderer.render(found.messages if found else question.messages)
-    room = room_after(prompt, model)
+    prompt = renderer.render(found.messages if found else question.messages, settings=question.settings)
+    room, tools = room_after(prompt, model), offered(question.messages)
     params = SamplingParams(
         min(question.max_tokens or _USUAL_TOKENS, room),
         question.temperature,
@@ -77,15 +90,32 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         question.top_p,
         question.seed,
         renderer.stop_tokens,
+        grammar=_held(question, renderer, prompt, tools),
     )
     request = SampleRequest(
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )
     stream = speak(house.voices, voice, request, renderer, question.stop)
+    stream = understand(stream, renderer, prompt, tools)
     if question.kept:  # what is not kept when it goes well is not counted when it does not
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
-    reply = Reply(name, voice, prompt, stream, found.name if found else None)
+    clamped = room if (question.max_tokens or 0) > room else None
+    reply = Reply(name, voice, prompt, stream, found.name if found else None, clamped)
     return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
+
+
+def _held(question: Question, renderer: Renderer, prompt: Sequence[int], tools: Sequence[Tool]) -> Grammar | None:
+    """What the reply is held to, for its calls and for its words."""
+    if question.forced:
+        called = [tool for tool in tools if tool.name in question.forced]
+        return renderer.force(prompt, called, several=question.several)
+    if question.grammar and tools:
+        if question.grammar.kind != "json_schema":
+            raise BadInput("Beside tools a reply can be held to a JSON schema only", hint="Leave out one of them.")
+        return renderer.either(tools, question.grammar.text)
+    if any(tool.strict for tool in tools):
+        return renderer.guard(tools)
+    return question.grammar
 
 
 async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:

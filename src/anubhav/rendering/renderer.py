@@ -12,10 +12,16 @@ from typing import Any, cast
 from tokenizers import Tokenizer
 
 from anubhav.errors import BadInput
+from anubhav.rendering.speech.dialects import choose
+from anubhav.rendering.speech.forcing import either, force, guard
+from anubhav.rendering.speech.listening import Listener
+from anubhav.rendering.speech.offering import declare, offered, spoken_of, tell
 from anubhav.rendering.template import ChatTemplate
-from anubhav.types.chat import Message, ToolCall
+from anubhav.types.chat import Message, Tool, ToolCall
+from anubhav.types.sampling import Grammar
 
 _PRIVATE_USE = range(0xE000, 0xF900)
+_KNOWS_TOOLS = re.compile(r"\btools\b")
 
 
 class Renderer:
@@ -30,17 +36,24 @@ class Renderer:
         self._literal.encode_special_tokens = True
         added = self._tokenizer.get_added_tokens_decoder().items()
         self._control = {token.content: (index, token) for index, token in added if token.special}
-        self._control_ids = frozenset(index for index, _ in self._control.values())
         self._names = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._template = ChatTemplate(source, names) if (source := _template_source(folder, settings)) else None
-        self._knows_calls = self._template is not None and "tool_calls" in self._template.source
+        source = self._template.source if self._template else ""
+        self._knows_calls, self._knows_tools = "tool_calls" in source, _KNOWS_TOOLS.search(source) is not None
+        self.dialect = choose(source)
+        shown = {index: name for name, (index, _) in self._control.items() if name in self.dialect.marks}
+        self._shown: Mapping[int, str] = shown
+        self._control_ids = frozenset(index for index, _ in self._control.values()) - shown.keys()
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.stop_tokens = self._stop_tokens(folder, names)
         self.template_hash = self._template.hash if self._template else ""
 
-    def render(self, messages: Sequence[Message], *, prompt: bool = True) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], *, prompt: bool = True, settings: Mapping[str, Any] | None = None
+    ) -> tuple[int, ...]:
         """The tokens of a conversation; `prompt` adds the opening of the assistant's turn.
 
+        `settings` are variables of the model's own template, such as Qwen's `enable_thinking`.
         Raises BadInput when the model has no chat template or its template refuses these messages.
         """
         if self._template is None:
@@ -48,12 +61,39 @@ class Renderer:
                 "This model has no chat template: it completes text and was not taught to chat",
                 hint="Send plain text to /v1/completions, or use an instruct model.",
             )
-        plain = [_fields(message, calls=self._knows_calls) for message in messages]
-        if not any(map(self._holds_control, _texts(plain))):
-            return self._ids(self._tokenizer, self._template.apply(plain, prompt=prompt))
-        mark = _unused_character(self._template.source, plain)
-        guarded = self._guard_all(plain, mark)
-        return self._encode_guarded(self._template.apply(guarded, prompt=prompt), mark)
+        tools = offered(messages)
+        spoken = tell(messages, tools) if tools and not self._knows_tools else spoken_of(messages)
+        said = [
+            [_fields(message, calls=self._knows_calls) for message in spoken],
+            declare(tools) if self._knows_tools else [],
+        ]
+        if not any(map(self._holds_control, _texts([*said, settings or {}]))):
+            text = self._template.apply(said[0], prompt=prompt, tools=said[1], settings=settings)
+            return self._ids(self._tokenizer, text)
+        mark = _unused_character(self._template.source, said)
+        guarded, tools_guarded, settings_guarded = self._guard_all([*said, dict(settings or {})], mark)
+        text = self._template.apply(guarded, prompt=prompt, tools=tools_guarded, settings=settings_guarded)
+        return self._encode_guarded(text, mark)
+
+    def listener(self, prompt: Sequence[int], tools: Sequence[Tool]) -> Listener:
+        """Tells the parts of the reply to this prompt apart."""
+        return Listener(self.dialect, tools, thinking=self._thinks_after(prompt))
+
+    def force(self, prompt: Sequence[int], tools: Sequence[Tool], *, several: bool) -> Grammar:
+        """Holds the reply to this prompt to calls of these tools."""
+        return force(self.dialect, tools, self._control, several=several, thinking=self._thinks_after(prompt))
+
+    def either(self, tools: Sequence[Tool], schema: str) -> Grammar:
+        """Holds a reply to calls of these tools or to JSON of a schema."""
+        return either(self.dialect, tools, self._control, schema)
+
+    def guard(self, tools: Sequence[Tool]) -> Grammar | None:
+        """Holds calls in a reply, if there are any, to the schemas of their tools. None where it cannot."""
+        return guard(self.dialect, tools, self._control)
+
+    def _thinks_after(self, prompt: Sequence[int]) -> bool:
+        opens = self.dialect.thinks[0] if self.dialect.thinks else ""
+        return bool(opens) and self._tokenizer.decode(prompt[-16:], skip_special_tokens=False).rstrip().endswith(opens)
 
     def answer(self, text: str) -> tuple[int, ...]:
         """The tokens of an assistant's reply as it would be sampled: the text and the token that ends the turn."""
@@ -64,8 +104,15 @@ class Renderer:
         return self._ids(self._literal if self._holds_control(text) else self._tokenizer, text)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Control tokens are left out; bytes that are no UTF-8 become U+FFFD."""
-        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+        """Control tokens are left out, but for marks of thoughts and calls; bytes that are no UTF-8 become U+FFFD."""
+        if self._shown.keys().isdisjoint(tokens):
+            return self._tokenizer.decode(tokens, skip_special_tokens=True)
+        text, start = "", 0
+        for at, token in enumerate(tokens):
+            if token in self._shown:
+                text += self._tokenizer.decode(tokens[start:at], skip_special_tokens=True) + self._shown[token]
+                start = at + 1
+        return text + self._tokenizer.decode(tokens[start:], skip_special_tokens=True)
 
     def is_control(self, token: int) -> bool:
         return token in self._control_ids
@@ -159,6 +206,8 @@ def _fields(message: Message, *, calls: bool) -> dict[str, Any]:
         fields["name"] = message.name
     if message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id
+    if message.reasoning:
+        fields["reasoning_content"] = message.reasoning
     if message.tool_calls and calls:
         fields["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
@@ -192,8 +241,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _unused_character(template: str, messages: Sequence[Mapping[str, Any]]) -> str:
-    used = set(template).union(*_texts(list(messages)))
+def _unused_character(template: str, said: list[Any]) -> str:
+    used = set(template).union(*_texts(said))
     for point in _PRIVATE_USE:
         if chr(point) not in used:
             return chr(point)

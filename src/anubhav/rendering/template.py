@@ -34,11 +34,19 @@ class ChatTemplate:
                 f"The chat template does not parse: {_first_line(error)}", hint="Repair the model."
             ) from error
 
-    def apply(self, messages: Sequence[Mapping[str, Any]], *, prompt: bool) -> str:
-        """Raises BadInput when the template refuses the conversation or takes too many steps."""
-        offered = {"messages": messages, "add_generation_prompt": prompt, "tools": None, "documents": None}
+    def apply(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        prompt: bool,
+        tools: Sequence[Mapping[str, Any]] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
+        """`settings`: the template's own variables. Raises BadInput when the template refuses the conversation or takes
+        too many steps."""
+        offered = {"messages": messages, "add_generation_prompt": prompt, "tools": tools or None, "documents": None}
         try:
-            return self._environment.render_template("chat", **self._names, **offered)
+            return self._environment.render_template("chat", **{**(settings or {}), **self._names, **offered})
         except TemplateError as error:
             raise BadInput(
                 f"The model's chat template failed on these messages: {_first_line(error)}",

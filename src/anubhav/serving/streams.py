@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from anubhav.errors import BadInput
 from anubhav.rendering.renderer import Renderer
+from anubhav.rendering.speech.listening import Listener
 from anubhav.rendering.stream import StopStrings, TextStream
 from anubhav.serving.voices import Voice, Voices
 from anubhav.types.arrays import Array
+from anubhav.types.chat import NOTHING, Heard, Tool
 from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
 
@@ -30,6 +32,8 @@ class Piece:
     """On a sample's first piece: prompt tokens that were computed for another request anyway."""
     routes: Array | None = None
     """As `Sampled` has them."""
+    heard: Heard = NOTHING
+    """Of a chat: what `text` adds to its parts."""
 
 
 class _Ears:
@@ -86,6 +90,18 @@ async def speak(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def understand(
+    pieces: AsyncGenerator[Piece], renderer: Renderer, prompt: Sequence[int], tools: Sequence[Tool]
+) -> AsyncGenerator[Piece]:
+    """The pieces of a chat, each sample's thoughts, words and calls told apart."""
+    listeners: dict[int, Listener] = {}
+    async with aclosing(pieces) as stream:
+        async for piece in stream:
+            listener = listeners.get(piece.index) or listeners.setdefault(piece.index, renderer.listener(prompt, tools))
+            heard = listener.push(piece.text)
+            yield replace(piece, heard=heard + listener.flush() if piece.stop_reason else heard)
 
 
 def _split(request: SampleRequest) -> list[SampleRequest]:

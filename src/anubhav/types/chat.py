@@ -17,6 +17,18 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """Something an assistant may ask for."""
+
+    name: str
+    description: str = ""
+    parameters: str = "{}"
+    """A JSON schema, as JSON."""
+    strict: bool = False
+    """Calls of it are held to the schema while they are sampled."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     role: Role
     content: str
@@ -25,3 +37,22 @@ class Message:
     """Of an assistant's turn."""
     tool_call_id: str | None = None
     """Of a tool's turn: the call it answers."""
+    tools: tuple[Tool, ...] = ()
+    """Of a system's turn: what may be called. One that says nothing else only brings its tools."""
+    reasoning: str = ""
+    """Of an assistant's turn: what it thought before it spoke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Some more of a reply, told apart: what it thought, what it said, and which tools it called."""
+
+    content: str = ""
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+    def __add__(self, more: "Heard") -> "Heard":
+        return Heard(self.content + more.content, self.reasoning + more.reasoning, self.calls + more.calls)
+
+
+NOTHING = Heard()

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from anubhav.errors import AnubhavError
@@ -12,6 +13,16 @@ from anubhav.http.errors import body_of, broken
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.streams import Piece
 from anubhav.serving.voices import Voice
+from anubhav.types.chat import NOTHING, Heard, ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a client wants to see besides the words."""
+
+    logprobs: bool = False
+    usage: bool = False
+    token_ids: bool = False
 
 
 def head_of(name: str, voice: Voice) -> dict[str, Any]:
@@ -33,40 +44,76 @@ async def listen(pieces: AsyncGenerator[Piece], n: int) -> list[list[Piece]]:
     return heard
 
 
-async def whole(reply: Reply, renderer: Renderer, n: int, *, logprobs: bool) -> dict[str, Any]:
+async def whole(reply: Reply, renderer: Renderer, n: int, shown: Shown) -> dict[str, Any]:
     heard = await listen(reply.pieces, n)
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": "".join(piece.text for piece in one), "refusal": None},
-            "logprobs": _logprobs(one, renderer) if logprobs else None,
-            "finish_reason": one[-1].stop_reason,
+            "message": _message(sum((piece.heard for piece in one), NOTHING)),
+            "logprobs": _logprobs(one, renderer) if shown.logprobs else None,
+            "finish_reason": _ending(one[-1], called=any(piece.heard.calls for piece in one)),
         }
+        | ({"token_ids": [token for piece in one for token in piece.tokens]} if shown.token_ids else {})
         for index, one in enumerate(heard)
     ]
     made = sum(len(piece.tokens) for one in heard for piece in one)
     cached = max(piece.cached for one in heard for piece in one)
-    head = {**head_of(reply.id, reply.voice), "object": "chat.completion"}
+    head = {**_head(reply, shown), "object": "chat.completion"}
     return {**head, "choices": choices, "usage": usage_of(len(reply.prompt_tokens), made, cached)}
 
 
-async def events(reply: Reply, renderer: Renderer, *, logprobs: bool, usage: bool) -> AsyncGenerator[dict[str, Any]]:
+async def events(reply: Reply, renderer: Renderer, shown: Shown) -> AsyncGenerator[dict[str, Any]]:
     """The episode is recorded before the event that ends the last choice is sent."""
-    head = {**head_of(reply.id, reply.voice), "object": "chat.completion.chunk"}
-    begun: set[int] = set()
+    head = {**_head(reply, shown), "object": "chat.completion.chunk"}
+    calls: dict[int, int] = {}
     made = cached = 0
     async with aclosing(reply.pieces) as pieces:
         async for piece in pieces:
             made, cached = made + len(piece.tokens), max(cached, piece.cached)
-            delta: dict[str, Any] = {} if piece.index in begun else {"role": "assistant"}
-            begun.add(piece.index)
-            if piece.text:
-                delta["content"] = piece.text
-            known = _logprobs([piece], renderer) if logprobs else None
-            if delta or known or piece.stop_reason:
-                yield {**head, "choices": [_delta(piece, delta, known)]}
-    if usage:
+            delta: dict[str, Any] = {} if piece.index in calls else {"role": "assistant"}
+            delta |= _delta(piece.heard, calls.setdefault(piece.index, 0))
+            calls[piece.index] += len(piece.heard.calls)
+            known = _logprobs([piece], renderer) if shown.logprobs else None
+            if delta or known or piece.stop_reason or (shown.token_ids and piece.tokens):
+                ending = _ending(piece, called=calls[piece.index] > 0)
+                choice = {"index": piece.index, "delta": delta, "logprobs": known, "finish_reason": ending}
+                yield {**head, "choices": [choice | ({"token_ids": piece.tokens} if shown.token_ids else {})]}
+    if shown.usage:
         yield {**head, "choices": [], "usage": usage_of(len(reply.prompt_tokens), made, cached)}
+
+
+def _head(reply: Reply, shown: Shown) -> dict[str, Any]:
+    head = head_of(reply.id, reply.voice)
+    if reply.clamped is not None:
+        head["anubhav"]["max_tokens"] = reply.clamped
+    return head | ({"prompt_token_ids": reply.prompt_tokens} if shown.token_ids else {})
+
+
+def _message(heard: Heard) -> dict[str, Any]:
+    said: dict[str, Any] = {"role": "assistant", "content": heard.content, "refusal": None}
+    if heard.reasoning:
+        said["reasoning_content"] = heard.reasoning
+    if heard.calls:
+        said |= {"content": heard.content or None, "tool_calls": [call_json(call) for call in heard.calls]}
+    return said
+
+
+def _delta(heard: Heard, calls: int) -> dict[str, Any]:
+    """`calls`: how many were told before."""
+    found: dict[str, Any] = {"reasoning_content": heard.reasoning} if heard.reasoning else {}
+    if heard.content:
+        found["content"] = heard.content
+    if heard.calls:
+        found["tool_calls"] = [{"index": calls + place, **call_json(call)} for place, call in enumerate(heard.calls)]
+    return found
+
+
+def call_json(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _ending(piece: Piece, *, called: bool) -> str | None:
+    return "tool_calls" if called and piece.stop_reason == "stop" else piece.stop_reason
 
 
 async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> AsyncGenerator[str]:
@@ -81,10 +128,6 @@ async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> A
         yield f"data: {bytes(broken(problem, request_id).body).decode()}\n\n"
     else:
         yield "data: [DONE]\n\n"
-
-
-def _delta(piece: Piece, delta: dict[str, Any], logprobs: dict[str, Any] | None) -> dict[str, Any]:
-    return {"index": piece.index, "delta": delta, "logprobs": logprobs, "finish_reason": piece.stop_reason}
 
 
 def usage_of(read: int, made: int, cached: int | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a client asks in OpenAI's words, with sizes bounded. Unknown fields are ignored, null means unset."""
 
+import json
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -7,13 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
-from anubhav.http.openai.identity import Identity
+from anubhav.http.identity import Identity
+from anubhav.http.openai.tools import ToolChoice, Tools, read_tools
+from anubhav.http.tools import bring
 from anubhav.types.chat import Message, Role, ToolCall
 from anubhav.types.remembering import MemoryUse
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Tokens = Annotated[list[int], Field(min_length=1, max_length=1_000_000)]
+_LONGEST_SETTINGS = 10_000
 _MOST = 1024
 """Continuations one request may ask for, all prompts together."""
 
@@ -74,6 +78,13 @@ class ChatMessage(Body):
     name: Annotated[str, StringConstraints(max_length=200)] | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
     tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    reasoning_content: Text | None = None
+    reasoning: Any = None
+    """As newer clients call it."""
+
+    @property
+    def thought(self) -> str:
+        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
 
 
 class ResponseFormat(Body):
@@ -95,8 +106,14 @@ class Chat(Asked):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: list[Any] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Variables of the model's own template."""
+    reasoning_effort: str | None = None
+    return_token_ids: bool | None = None
     response_format: ResponseFormat | None = None
     # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
     metadata: Any = None
@@ -118,6 +135,14 @@ class Chat(Asked):
         return MemoryUse() if self.memory else None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Of the template. Without an effort there is no thinking, where a template can leave it out."""
+        if self.chat_template_kwargs and len(json.dumps(self.chat_template_kwargs)) > _LONGEST_SETTINGS:
+            raise BadInput("chat_template_kwargs is too long", hint="Send the template's few variables.")
+        off = {"enable_thinking": False} if self.reasoning_effort == "none" else {}
+        return {**off, **(self.chat_template_kwargs or {})}
+
+    @property
     def texts(self) -> list[tuple[str, str]]:
         """Role and words of each message."""
         return [(message.role, _words(message)) for message in self.messages]
@@ -131,7 +156,7 @@ class Completion(Asked):
     suffix: str | None = None
 
 
-_NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logit_bias", "suffix")
+_NOT_YET = ("functions", "presence_penalty", "frequency_penalty", "logit_bias", "suffix")
 """What would change the answer and is not in this build: refused, never silently left out."""
 
 
@@ -142,9 +167,10 @@ def question(body: Chat, who: Identity) -> Question:
         raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
+    wanted = read_tools(body.tools, body.tool_choice, several=body.parallel_tool_calls)
     return Question(
         body.model,
-        tuple(map(_message, body.messages)),
+        bring([_message(one) for one in body.messages], wanted.tools),
         body.n or 1,
         body.max_completion_tokens or body.max_tokens,
         1.0 if body.temperature is None else body.temperature,
@@ -158,7 +184,10 @@ def question(body: Chat, who: Identity) -> Question:
         who.turn,
         who.trainable,
         who.kept,
-        body.memory_use,
+        forced=wanted.forced,
+        several=wanted.several,
+        settings=body.settings,
+        memory=body.memory_use,
     )
 
 
@@ -208,7 +237,7 @@ def _message(message: ChatMessage) -> Message:
         raise BadInput(f"Content parts of type {other[0][:50]!r} are not in this build", hint="Send text.")
     role: Role = "system" if message.role == "developer" else message.role
     calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ())
-    return Message(role, _words(message), message.name, calls, message.tool_call_id)
+    return Message(role, _words(message), message.name, calls, message.tool_call_id, reasoning=message.thought)
 
 
 def _words(message: ChatMessage) -> str:

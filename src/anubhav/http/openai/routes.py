@@ -10,9 +10,9 @@ from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.identity import identify
 from anubhav.http.openai import answers, bodies, texts
-from anubhav.http.openai.hangup import EventStream, unless_gone
-from anubhav.http.openai.identity import identify
 from anubhav.types.models import Principal
 
 _api = APIRouter()
@@ -50,12 +50,13 @@ async def chat_completions(
     """The reply's id is its episode's: send feedback on it to /v1/feedback. What it remembered is in a header."""
     asked = bodies.question(body, identify(request.headers, body, body.texts))
     reply = await chat.begin(house, who.tenant, asked)
-    renderer, logprobs = house.renderers[reply.voice.base_model], bool(body.logprobs)
+    renderer = house.renderers[reply.voice.base_model]
+    shown = answers.Shown(bool(body.logprobs), body.usage_wanted, bool(body.return_token_ids))
     if body.stream:
-        events = answers.events(reply, renderer, logprobs=logprobs, usage=body.usage_wanted)
+        events = answers.events(reply, renderer, shown)
         return _stream(events, request, _remembered(reply))
     response.headers.update(_remembered(reply))
-    return await _whole(answers.whole(reply, renderer, asked.n, logprobs=logprobs), request)
+    return await _whole(answers.whole(reply, renderer, asked.n, shown), request)
 
 
 @_api.post("/completions", response_model=None, dependencies=[Depends(needs("sample"))])

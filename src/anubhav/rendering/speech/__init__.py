@@ -1,0 +1,1 @@
+"""Speech: what a model writes besides plain text, its thoughts and its calls of tools, as each family marks them."""
