@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from anubhav.errors import AnubhavError, BadInput
+from anubhav.flows.continuing import name_calls
 from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
@@ -96,7 +97,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )
     stream = speak(house.voices, voice, request, renderer, question.stop)
-    stream = understand(stream, renderer, prompt, tools)
+    stream = understand(stream, lambda index: renderer.listener(prompt, tools, name_calls(name, index)))
     if question.kept:  # what is not kept when it goes well is not counted when it does not
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     clamped = room if (question.max_tokens or 0) > room else None

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from anubhav.flows.house import House
 from anubhav.http import errors
+from anubhav.http.anthropic.routes import router as anthropic_router
 from anubhav.http.anubhav.judgement import router as judgement_router
 from anubhav.http.anubhav.laps import router as laps_router
 from anubhav.http.anubhav.memory import router as memory_router
@@ -14,6 +15,8 @@ from anubhav.http.anubhav.releases import router as releases_router
 from anubhav.http.anubhav.routes import router as anubhav_router
 from anubhav.http.auth import Keyring
 from anubhav.http.door import Door
+from anubhav.http.ollama.routes import router as ollama_router
+from anubhav.http.openai.responses import router as responses_router
 from anubhav.http.openai.routes import router as openai_router
 from anubhav.http.tinker.routes import hub_router
 from anubhav.http.tinker.routes import router as tinker_router
@@ -27,7 +30,8 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     errors.install(app)
     loop = (laps_router, releases_router, judgement_router, probes_router)
     remembered = (memory_router, memory_policies_router)
-    for router in (anubhav_router, *loop, people_router, *remembered, openai_router, tinker_router, hub_router):
+    talking = (openai_router, responses_router, anthropic_router, ollama_router)
+    for router in (anubhav_router, *loop, people_router, *remembered, *talking, tinker_router, hub_router):
         app.include_router(router)
     app.add_middleware(Door, keyring=keyring, hosts=hosts)
     return app

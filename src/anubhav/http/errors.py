@@ -1,8 +1,9 @@
 """The one table of status codes, and the one shape of an error on the wire.
 
 The body serves every client at once: `detail` is what Tinker's command line prints, `error` what the OpenAI SDK reads,
-`request_id` is what the log has. Permanent failures are never 409 or 5xx where the Tinker SDK speaks: it repeats a
-request that met one for five minutes, and a sample or the wait for a result for ever.
+`type` beside it what Anthropic's does, `request_id` is what the log has. Permanent failures are never 409 or 5xx where
+the Tinker SDK speaks: it repeats a request that met one for five minutes, and a sample or the wait for a result for
+ever.
 """
 
 import logging
@@ -78,6 +79,7 @@ def status_of(error: AnubhavError) -> tuple[int, str]:
 
 def body_of(error: AnubhavError, request_id: str) -> dict[str, Any]:
     return {
+        "type": "error",
         "detail": str(error),
         "error": {
             "message": str(error),

@@ -39,24 +39,27 @@ class Identity:
 
 
 def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, str]]) -> Identity:
-    """`body` is a chat request's, with the fields of `Named`; `texts`: (role, content) of its messages.
+    """`body` is a request of any dialect, which has some of the fields; `texts`: (role, content) of its messages.
 
     Raises BadInput for an X-Turn-Type or X-Anubhav-Train that says neither.
     """
-    metadata, client = _mapping(body.metadata), _mapping(body.client_metadata)
-    conversation = body.conversation
+
+    def said(name: str) -> Any:
+        return getattr(body, name, None)
+
+    metadata, client, conversation = _mapping(said("metadata")), _mapping(said("client_metadata")), said("conversation")
     session = _first(
-        headers.get("x-session-id"), body.session_id, metadata.get("session_id"),
+        headers.get("x-session-id"), said("session_id"), metadata.get("session_id"),
         _mapping(conversation).get("id") or conversation, client.get("session_id"), client.get("thread_id"),
-        headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"), body.prompt_cache_key,
+        headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"), said("prompt_cache_key"),
     )  # fmt: skip
     user = _first(
-        body.user, body.safety_identifier, metadata.get("user_id"), headers.get("x-openwebui-user-id"),
+        said("user"), said("safety_identifier"), metadata.get("user_id"), headers.get("x-openwebui-user-id"),
         headers.get("x-openwebui-user-email"),
     )  # fmt: skip
     trains = _choice(headers.get("x-anubhav-train"), "X-Anubhav-Train", ("yes", "no")) != "no"
     turn = _choice(headers.get("x-turn-type"), "X-Turn-Type", ("main", "side")) or _usual_turn(texts)
-    return Identity(session, user, "side" if turn == "side" else "main", trains, body.store is not False)
+    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False)
 
 
 def _usual_turn(texts: Iterable[tuple[str, str]]) -> Turn:

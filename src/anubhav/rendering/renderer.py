@@ -38,7 +38,7 @@ class Renderer:
         self._control = {token.content: (index, token) for index, token in added if token.special}
         self._names = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._template = ChatTemplate(source, names) if (source := _template_source(folder, settings)) else None
-        source = self._template.source if self._template else ""
+        self.template = source = self._template.source if self._template else ""
         self._knows_calls, self._knows_tools = "tool_calls" in source, _KNOWS_TOOLS.search(source) is not None
         self.dialect = choose(source)
         shown = {index: name for name, (index, _) in self._control.items() if name in self.dialect.marks}
@@ -75,9 +75,9 @@ class Renderer:
         text = self._template.apply(guarded, prompt=prompt, tools=tools_guarded, settings=settings_guarded)
         return self._encode_guarded(text, mark)
 
-    def listener(self, prompt: Sequence[int], tools: Sequence[Tool]) -> Listener:
-        """Tells the parts of the reply to this prompt apart."""
-        return Listener(self.dialect, tools, thinking=self._thinks_after(prompt))
+    def listener(self, prompt: Sequence[int], tools: Sequence[Tool], name: str) -> Listener:
+        """Tells the parts of the reply to this prompt apart; the ids of its calls begin with `name`."""
+        return Listener(self.dialect, tools, name, thinking=self._thinks_after(prompt))
 
     def force(self, prompt: Sequence[int], tools: Sequence[Tool], *, several: bool) -> Grammar:
         """Holds the reply to this prompt to calls of these tools."""

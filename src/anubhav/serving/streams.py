@@ -1,7 +1,7 @@
 """Streams: the samples of a request as they grow, as tokens and as text, ended by stop strings where there are any."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from anubhav.rendering.speech.listening import Listener
 from anubhav.rendering.stream import StopStrings, TextStream
 from anubhav.serving.voices import Voice, Voices
 from anubhav.types.arrays import Array
-from anubhav.types.chat import NOTHING, Heard, Tool
+from anubhav.types.chat import NOTHING, Heard
 from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
 
@@ -92,14 +92,12 @@ async def speak(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def understand(
-    pieces: AsyncGenerator[Piece], renderer: Renderer, prompt: Sequence[int], tools: Sequence[Tool]
-) -> AsyncGenerator[Piece]:
-    """The pieces of a chat, each sample's thoughts, words and calls told apart."""
+async def understand(pieces: AsyncGenerator[Piece], listen: Callable[[int], Listener]) -> AsyncGenerator[Piece]:
+    """The pieces of a chat, each sample's thoughts, words and calls told apart by a listener of its own."""
     listeners: dict[int, Listener] = {}
     async with aclosing(pieces) as stream:
         async for piece in stream:
-            listener = listeners.get(piece.index) or listeners.setdefault(piece.index, renderer.listener(prompt, tools))
+            listener = listeners.get(piece.index) or listeners.setdefault(piece.index, listen(piece.index))
             heard = listener.push(piece.text)
             yield replace(piece, heard=heard + listener.flush() if piece.stop_reason else heard)
 

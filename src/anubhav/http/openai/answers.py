@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from anubhav.errors import AnubhavError
@@ -23,6 +24,13 @@ class Shown:
     logprobs: bool = False
     usage: bool = False
     token_ids: bool = False
+
+
+def model_json(name: str) -> dict[str, Any]:
+    """A model as OpenAI's API tells of it, and as Anthropic's does."""
+    now = int(time.time())
+    told = {"type": "model", "display_name": name, "created_at": datetime.fromtimestamp(now, UTC).isoformat()}
+    return {"id": name, "object": "model", "created": now, "owned_by": "anubhav", **told}
 
 
 def head_of(name: str, voice: Voice) -> dict[str, Any]:
@@ -116,12 +124,14 @@ def _ending(piece: Piece, *, called: bool) -> str | None:
     return "tool_calls" if called and piece.stop_reason == "stop" else piece.stop_reason
 
 
-async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> AsyncGenerator[str]:
-    """Server-sent events; what goes wrong after the first of them is an event too."""
+async def streamed(
+    events: AsyncGenerator[dict[str, Any]], request_id: str, *, named: bool = False
+) -> AsyncGenerator[str]:
+    """Server-sent events, with names where the dialect has some; what goes wrong after the first is an event too."""
     try:
         async with aclosing(events) as bodies:
             async for body in bodies:
-                yield f"data: {json.dumps(body)}\n\n"
+                yield (f"event: {body['type']}\n" if named else "") + f"data: {json.dumps(body)}\n\n"
     except AnubhavError as problem:
         yield f"data: {json.dumps(body_of(problem, request_id))}\n\n"
     except Exception as problem:  # noqa: BLE001 - the status is sent already, so this is the last resort here
@@ -134,6 +144,11 @@ def usage_of(read: int, made: int, cached: int | None = None) -> dict[str, Any]:
     """`cached`: of the prompt, what had been computed for an earlier one; None where it is not told."""
     usage: dict[str, Any] = {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
     return usage if cached is None else {**usage, "prompt_tokens_details": {"cached_tokens": cached}}
+
+
+def token_logprobs(renderer: Renderer) -> Callable[[Sequence[Piece]], list[dict[str, Any]]]:
+    """What tells the log-probabilities of pieces, token by token."""
+    return lambda pieces: _logprobs(pieces, renderer)["content"]
 
 
 def _logprobs(pieces: Sequence[Piece], renderer: Renderer) -> dict[str, Any]:

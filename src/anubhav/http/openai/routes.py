@@ -1,6 +1,5 @@
 """Routes of the OpenAI API, at `/v1` and, as Tinker's service has it, at `/oai/api/v1`."""
 
-import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any
 
@@ -24,19 +23,24 @@ async def house_of(request: Request) -> House:
 
 @_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
 async def list_models(house: House = Depends(house_of), _: Principal = Depends(principal)) -> dict[str, Any]:
-    """Base models and aliases. Every `tinker://` path of yours is a model name too."""
-    now = int(time.time())
-    names = await house.voices.names()
+    """Base models and aliases. Every `tinker://` path of yours is a model name too.
+
+    The list of Anthropic's API stands at the same address, so one answer serves both.
+    """
+    data = [answers.model_json(name) for name in await house.voices.names()]
     return {
         "object": "list",
-        "data": [{"id": name, "object": "model", "created": now, "owned_by": "anubhav"} for name in names],
+        "data": data,
+        "has_more": False,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
     }
 
 
 @_api.get("/models/{name:path}", dependencies=[Depends(needs("train", "sample", "read"))])
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
-    return {"id": voice.name, "object": "model", "created": int(time.time()), "owned_by": "anubhav"}
+    return answers.model_json(voice.name)
 
 
 @_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
@@ -96,3 +100,5 @@ async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) 
 router = APIRouter()
 router.include_router(_api, prefix="/v1")
 router.include_router(_api, prefix="/oai/api/v1")
+for _prefix in ("/anthropic/v1", "/anthropic/api/v1"):
+    router.add_api_route(f"{_prefix}/models", list_models, dependencies=[Depends(needs("train", "sample", "read"))])

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from anubhav.rendering.speech.dialects import Dialect, Section
 from anubhav.types.chat import Heard, Tool, ToolCall
-from anubhav.types.ids import new_id
 
 _BLANK = " \t\r\n"
 
@@ -16,9 +15,15 @@ _BLANK = " \t\r\n"
 class Listener:
     """One reply. The texts of its parts joined, and its calls, do not depend on how it was cut into pieces."""
 
-    def __init__(self, dialect: Dialect, tools: Sequence[Tool] = (), *, thinking: bool = False) -> None:
-        """`thinking`: the prompt has opened a thought already. Without tools nothing is a call."""
+    def __init__(
+        self, dialect: Dialect, tools: Sequence[Tool] = (), name: str = "call_", *, thinking: bool = False
+    ) -> None:
+        """`thinking`: the prompt has opened a thought already. Without tools nothing is a call.
+
+        `name`: how the ids of its calls begin, where the family has no ids of its own.
+        """
         self._dialect, self._tools = dialect, tools
+        self._name, self._called = name, 0
         self._sections = dialect.sections if tools else ()
         self._thinking = thinking
         self._section: Section | None = None
@@ -96,7 +101,13 @@ class Listener:
         except ValueError:
             return Heard(raw)
         self._trims = True
-        return Heard(calls=tuple(ToolCall(one.id or new_id("call"), one.name, one.arguments) for one in spoken))
+        first, self._called = self._called, self._called + len(spoken)
+        return Heard(
+            calls=tuple(
+                ToolCall(one.id or f"{self._name}{place}", one.name, one.arguments)
+                for place, one in enumerate(spoken, first)
+            )
+        )
 
     def _surely_said(self) -> int:
         """How much of what is held is words, whatever follows: no beginning of a mark, nor blanks before one."""

@@ -1,0 +1,1 @@
+"""The face of Anthropic's Messages API."""

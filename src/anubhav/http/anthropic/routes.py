@@ -1,0 +1,51 @@
+"""Routes of Anthropic's Messages API: at `/v1`, and under `/anthropic`, where base URLs of other services have it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+
+from anubhav.errors import Gone
+from anubhav.flows import chat
+from anubhav.flows.house import House
+from anubhav.http.anthropic import answers, bodies
+from anubhav.http.auth import needs, principal
+from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.identity import identify
+from anubhav.types.models import Principal
+
+_api = APIRouter()
+
+
+async def house_of(request: Request) -> House:
+    return request.app.state.house
+
+
+@_api.post("/messages", response_model=None, dependencies=[Depends(needs("sample"))])
+async def create_message(
+    body: bodies.Messages, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, Any] | EventStream:
+    """The reply's id is its episode's: send feedback on it to /v1/feedback."""
+    asked = bodies.question(body, identify(request.headers, body, body.texts))
+    reply = await chat.begin(house, who.tenant, asked)
+    renderer = house.renderers[reply.voice.base_model]
+    if body.stream:
+        events = answers.events(reply, renderer, asked.stop)
+        return EventStream(answers.streamed(events, request.state.request_id))
+    found = await unless_gone(request.receive, answers.whole(reply, renderer, asked.stop))
+    if found is None:
+        raise Gone("The client hung up before the answer was whole")
+    return found
+
+
+@_api.post("/messages/count_tokens", dependencies=[Depends(needs("sample", "read"))])
+async def count_tokens(
+    body: bodies.Asked, house: House = Depends(house_of), who: Principal = Depends(principal)
+) -> dict[str, int]:
+    voice = await house.voices.resolve(who.tenant, body.model)
+    prompt = house.renderers[voice.base_model].render(bodies.conversation(body), settings=bodies.settings(body))
+    return {"input_tokens": len(prompt)}
+
+
+router = APIRouter()
+for _prefix in ("/v1", "/anthropic/v1", "/anthropic/api/v1"):
+    router.include_router(_api, prefix=_prefix)

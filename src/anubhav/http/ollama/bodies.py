@@ -1,0 +1,161 @@
+"""What a client asks in Ollama's words, with sizes bounded. Unknown fields are ignored."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from anubhav.errors import BadInput
+from anubhav.flows.chat import Question
+from anubhav.http.identity import Identity
+from anubhav.http.tools import bring, declared, wanted
+from anubhav.types.chat import Message, ToolCall
+from anubhav.types.sampling import Grammar
+
+Text = Annotated[str, StringConstraints(max_length=1_000_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class Called(Body):
+    name: Name
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class Call(Body):
+    function: Called
+
+
+class Said(Body):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text | None = None
+    thinking: Text | None = None
+    images: list[Any] | None = None
+    tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
+    tool_name: Name | None = None
+
+
+class Function(Body):
+    name: Name
+    description: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class ToolBody(Body):
+    type: str = "function"
+    function: Function | None = None
+
+
+class Options(Body):
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    num_predict: int | None = None
+    """Below 1: as many as fit."""
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+
+
+class Asked(Body):
+    model: Name
+    stream: bool | None = None
+    """Usually true."""
+    options: Options | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = None
+    think: bool | str | None = None
+    session_id: Any = None
+
+
+class Chat(Asked):
+    messages: Annotated[list[Said], Field(max_length=10_000)]
+    tools: Annotated[list[ToolBody], Field(max_length=1024)] | None = None
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        return [(said.role, said.content or "") for said in self.messages]
+
+
+class Generate(Asked):
+    prompt: Text = ""
+    system: Text | None = None
+    suffix: str | None = None
+    raw: bool | None = None
+    images: list[Any] | None = None
+
+    def as_chat(self) -> Chat:
+        """Ollama puts the prompt into the model's template as well."""
+        if self.suffix or self.raw or self.images:
+            raise BadInput(
+                "suffix, raw and images are not in this build", hint="Send a prompt, or use /v1/completions."
+            )
+        said = [Said(role="system", content=self.system)] if self.system else []
+        said.append(Said(role="user", content=self.prompt))
+        shared = self.model_dump(include=set(Asked.model_fields))
+        return Chat(messages=said, **shared)
+
+
+class Named(Body):
+    model: Name | None = None
+    name: Name | None = None
+
+    @property
+    def wanted(self) -> str:
+        if not (found := self.model or self.name):
+            raise BadInput("model is missing", hint="Name a model of /api/tags.")
+        return named(found)
+
+
+def named(model: str) -> str:
+    """Ollama's clients give a name without a tag the tag `latest`."""
+    return model.removesuffix(":latest")
+
+
+def question(body: Chat, who: Identity) -> Question:
+    """Raises BadInput for what this build cannot do."""
+    options = body.options or Options()
+    functions = [tool.function for tool in body.tools or () if tool.function]
+    tools = wanted([declared(one.name, one.description, one.parameters) for one in functions], "auto")
+    stops = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
+    return Question(
+        named(body.model),
+        bring(_messages(body.messages), tools.tools),
+        max_tokens=options.num_predict if (options.num_predict or 0) > 0 else None,
+        temperature=0.8 if options.temperature is None else options.temperature,
+        top_k=options.top_k or -1,
+        top_p=options.top_p or 1.0,
+        seed=options.seed,
+        stop=tuple(stop for stop in stops if stop),
+        session=who.session,
+        user=who.user,
+        turn=who.turn,
+        trainable=who.trainable,
+        kept=who.kept,
+        grammar=_grammar(body),
+        settings=None if body.think is None else {"enable_thinking": bool(body.think)},
+    )
+
+
+def _messages(said: list[Said]) -> list[Message]:
+    """Calls have no ids in this dialect: a tool's result answers the oldest call that has none."""
+    found: list[Message] = []
+    open_calls: list[str] = []
+    for place, one in enumerate(said):
+        if one.images:
+            raise BadInput("Images are not in this build", hint="Send text.")
+        calls = tuple(
+            ToolCall(f"call_{place}_{number}", call.function.name, json.dumps(call.function.arguments))
+            for number, call in enumerate(one.tool_calls or ())
+        )
+        open_calls += [call.id for call in calls]
+        answered = (open_calls.pop(0) if open_calls else f"call_{place}") if one.role == "tool" else None
+        found.append(Message(one.role, one.content or "", None, calls, answered, reasoning=one.thinking or ""))
+    return found
+
+
+def _grammar(body: Asked) -> Grammar | None:
+    if not body.format:
+        return None
+    return Grammar("json_schema", json.dumps({"type": "object"} if body.format == "json" else body.format))
