@@ -13,6 +13,7 @@ from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
+from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message
@@ -20,7 +21,7 @@ from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Asked
 from anubhav.types.remembering import MemoryUse
-from anubhav.types.sampling import SampleRequest, SamplingParams
+from anubhav.types.sampling import Grammar, SampleRequest, SamplingParams
 
 _USUAL_TOKENS = 1024
 """When the client does not say how much it wants."""
@@ -47,6 +48,10 @@ class Question:
     """False: not recorded at all."""
     memory: MemoryUse | None = None
     """Whether `messages` are only what is new, or a history: what was said before is remembered."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,12 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         question.top_p,
         question.seed,
         renderer.stop_tokens,
+        question.presence_penalty,
+        question.frequency_penalty,
+        question.logit_bias,
+        question.grammar,
     )
+    await check_bends(params, model)
     request = SampleRequest(
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )

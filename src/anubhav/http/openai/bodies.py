@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
+from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.identity import Identity
 from anubhav.types.chat import Message, Role, ToolCall
 from anubhav.types.remembering import MemoryUse
@@ -26,7 +27,7 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class Asked(Body):
+class Asked(Bent):
     """What a chat and a completion have in common."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
@@ -39,9 +40,6 @@ class Asked(Body):
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -76,10 +74,6 @@ class ChatMessage(Body):
     tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
-class ResponseFormat(Body):
-    type: str
-
-
 class Memory(BaseModel):
     """Strict: what is misspelt here would be forgotten without a word."""
 
@@ -97,7 +91,6 @@ class Chat(Asked):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: list[Any] | None = None
     functions: list[Any] | None = None
-    response_format: ResponseFormat | None = None
     # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
     metadata: Any = None
     session_id: Any = None
@@ -131,15 +124,13 @@ class Completion(Asked):
     suffix: str | None = None
 
 
-_NOT_YET = ("tools", "functions", "presence_penalty", "frequency_penalty", "logit_bias", "suffix")
+_NOT_YET = ("tools", "functions", "suffix")
 """What would change the answer and is not in this build: refused, never silently left out."""
 
 
 def question(body: Chat, who: Identity) -> Question:
     """Raises BadInput for what this build cannot do."""
     _refuse_unsupported(body)
-    if body.response_format and body.response_format.type != "text":
-        raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
     return Question(
@@ -159,6 +150,7 @@ def question(body: Chat, who: Identity) -> Question:
         who.trainable,
         who.kept,
         body.memory_use,
+        **bends(body),
     )
 
 
@@ -182,6 +174,7 @@ def passage(body: Completion) -> Passage:
         body.stops,
         body.logprobs or 0,
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
+        **bends(body),
     )
 
 
