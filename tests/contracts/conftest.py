@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fillers import CONTEXT, VOCAB, Filler
+from fillers import CONTEXT, VOCAB, Filler, write_tokenizer
 from three_nodes import three_nodes
 from tiny_llama import write_llama
 from tiny_phi3 import write_phi3
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract-llama")
     write_llama(folder, vocab=VOCAB, context=CONTEXT, width=36, loud=0.2)
+    write_tokenizer(folder)
     return folder
 
 
@@ -34,6 +35,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contract-phi3")
     write_phi3(folder, vocab=VOCAB, context=CONTEXT)
+    write_tokenizer(folder)
     return folder
 
 
@@ -42,7 +44,7 @@ def filler(request: pytest.FixtureRequest, tiny_model: Path, foreign_model: Path
     if request.param == "ray":
         yield request.getfixturevalue("far_away")
     elif request.param == "fake":
-        sampler = FakeSampler(VOCAB, CONTEXT)
+        sampler = FakeSampler(VOCAB, CONTEXT, folder=tiny_model)
         yield Filler(FakeTrainer(VOCAB), sampler, lambda: sampler.running > 0, FakeReader(VOCAB))
     else:
         with closing(TorchEngine(foreign_model if request.param == "transformers" else tiny_model)) as engine:

@@ -14,6 +14,14 @@ import httpx2
 import pytest
 import torch
 from fillers import CONTEXT, VOCAB, Filler, made
+from test_bending import (  # noqa: F401 - those without a grammar, which vLLM refuses
+    test_a_bias_forbids_tokens,
+    test_a_bias_forces_a_token,
+    test_a_penalty_counts_what_was_said_and_not_the_prompt,
+    test_a_small_bias_changes_the_odds_by_its_exponential,
+    test_at_any_temperature_it_is_the_models_own,
+    test_penalties_change_repetition,
+)
 from test_sampler import *  # noqa: F403 - the very same tests
 from test_sampler import PROMPT, PUPIL, ask, forward, hear
 from transformers import LlamaConfig, LlamaForCausalLM

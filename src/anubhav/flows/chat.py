@@ -17,6 +17,7 @@ from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
 from anubhav.rendering.renderer import Renderer
 from anubhav.rendering.speech.offering import offered
+from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
 from anubhav.types.chat import Message, Tool
@@ -59,6 +60,9 @@ class Question:
     """Variables of the model's own chat template."""
     memory: MemoryUse | None = None
     """Whether `messages` are only what is new, or a history: what was said before is remembered."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,12 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         question.top_p,
         question.seed,
         renderer.stop_tokens,
-        grammar=_held(question, renderer, prompt, tools),
+        question.presence_penalty,
+        question.frequency_penalty,
+        question.logit_bias,
+        _held(question, renderer, prompt, tools),
     )
+    await check_bends(params, model)
     request = SampleRequest(
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )

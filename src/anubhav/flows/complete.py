@@ -1,12 +1,13 @@
 """Completion: raw text or tokens, continued as they are. Nothing is recorded: only conversations are learned from."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anubhav.flows.house import House
+from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
-from anubhav.types.sampling import SampleRequest, SamplingParams
+from anubhav.types.sampling import Grammar, SampleRequest, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class Passage:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     prompt_logprobs: bool = False
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +46,24 @@ async def begin(house: House, tenant: str, passage: Passage) -> tuple[Voice, tup
     prompts = [renderer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in passage.prompts]
     rooms = [room_after(prompt, model) for prompt in prompts]
 
+    params = SamplingParams(
+        passage.max_tokens,
+        passage.temperature,
+        passage.top_k,
+        passage.top_p,
+        passage.seed,
+        renderer.stop_tokens,
+        passage.presence_penalty,
+        passage.frequency_penalty,
+        passage.logit_bias,
+        passage.grammar,
+    )
+    await check_bends(params, model)
+
     def continued(prompt: tuple[int, ...], room: int) -> Continuation:
-        params = SamplingParams(
-            min(passage.max_tokens, room),
-            passage.temperature,
-            passage.top_k,
-            passage.top_p,
-            passage.seed,
-            renderer.stop_tokens,
-        )
         request = SampleRequest(
             prompt,
-            params,
+            replace(params, max_tokens=min(passage.max_tokens, room)),
             voice.adapter,
             passage.n,
             prompt_logprobs=passage.prompt_logprobs,

@@ -13,7 +13,7 @@ from anubhav.backends.vllm.launch import Options
 from anubhav.backends.vllm.sampler import VllmSampler
 from anubhav.errors import AnubhavError, BadInput, Broken, NotFound, Unavailable
 from anubhav.types.ids import AdapterId
-from anubhav.types.sampling import Sampled, SampleRequest, SamplingParams
+from anubhav.types.sampling import Grammar, Sampled, SampleRequest, SamplingParams
 
 ONE, TWO = AdapterId("ad_1"), AdapterId("ad_2")
 
@@ -81,6 +81,28 @@ async def test_what_vllm_is_told_of_a_request(start: Start) -> None:
         "detokenize": False,
     }
     assert (body["model"], body["cache_salt"], body["priority"]) == ("base", "tenant them", 2 << 32)
+
+
+async def test_what_bends_a_sample_is_told_in_vllms_words(start: Start) -> None:
+    sampler = start()
+    await hear(sampler, ask(presence_penalty=0.5, frequency_penalty=-1.0, logit_bias=((7, 2.5), (9, -100.0))))
+    (body,) = state(sampler)["bodies"]
+    said = {name: body["sampling_params"].get(name) for name in ("presence_penalty", "frequency_penalty", "logit_bias")}
+    assert said == {"presence_penalty": 0.5, "frequency_penalty": -1.0, "logit_bias": {"7": 2.5, "9": -100.0}}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"grammar": Grammar("regex", "a*")}, "grammar"),
+        ({"presence_penalty": 2.5}, "penalties"),
+        ({"frequency_penalty": -3.0}, "penalties"),
+        ({"logit_bias": ((VOCAB, 1.0),)}, "logit_bias"),
+    ],
+)
+async def test_what_vllm_would_bend_otherwise_is_refused(start: Start, wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        await hear(start(), ask(**wrong))
 
 
 async def test_who_has_much_under_way_lets_others_go_first(start: Start) -> None:

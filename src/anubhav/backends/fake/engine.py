@@ -18,7 +18,7 @@ class FakeEngine:
         gain = float(config.get("gain", 1.0))
         self.name = folder.name
         self.trainer = FakeTrainer(config["vocab_size"], gain)
-        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain)
+        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain, folder)
         self.reader = FakeReader(config["vocab_size"])
 
     async def look(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from anubhav.backends.bending import Bend, bends, refuse_bends
 from anubhav.backends.fake.files import WEIGHTS, read_spec, read_tables
 from anubhav.backends.fake.table import Rows, log_softmax, look_ahead
 from anubhav.errors import BadInput, NotFound
@@ -22,8 +23,9 @@ _DRAWS = 1 << 40
 
 
 class FakeSampler:
-    def __init__(self, vocab: int, context: int, gain: float = 1.0) -> None:
-        self._vocab, self._context, self._gain = vocab, context, gain
+    def __init__(self, vocab: int, context: int, gain: float = 1.0, folder: Path | None = None) -> None:
+        """`folder`: with the tokenizer that grammars are about."""
+        self._vocab, self._context, self._gain, self._folder = vocab, context, gain, folder
         self._adapters: dict[AdapterId, _Voice] = {}
         self.running = 0
         """Samples on their way, for tests of cancellation."""
@@ -36,15 +38,16 @@ class FakeSampler:
         self._adapters.pop(adapter, None)
 
     async def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        bent = await bends(request.params, self._folder, request.n)
         voice = self._voice(request)
         seed = request.params.seed if request.params.seed is not None else int.from_bytes(os.urandom(7), "big")
         self.running += request.n
-        open_samples = {request.first_index + place: list(request.prompt) for place in range(request.n)}
+        open_samples = {request.first_index + place: (list(request.prompt), bend) for place, bend in enumerate(bent)}
         scores = self._score(request, voice, seed)
         try:
             while open_samples:
-                for index, tokens in list(open_samples.items()):
-                    event = self._speak(request, voice, seed, index, tokens)
+                for index, (tokens, bend) in list(open_samples.items()):
+                    event = self._speak(request, voice, (seed, index), tokens, bend)
                     yield Sampled(index, *event[:3], event[3], scores)
                     scores = None
                     if event[3]:
@@ -61,21 +64,24 @@ class FakeSampler:
             raise BadInput(f"A prompt needs token ids in 0..{self._vocab - 1}", hint="Use the model's tokenizer.")
         if len(request.prompt) >= self._context or request.params.max_tokens < 1 or request.n < 1:
             raise BadInput("The prompt is too long, or max_tokens or n is below 1", hint="Correct them.")
+        refuse_bends(request.params, self._vocab)
         return self._adapters[request.adapter] if request.adapter else ({}, 1.0)
 
     def _speak(
-        self, request: SampleRequest, voice: _Voice, seed: int, index: int, tokens: list[int]
+        self, request: SampleRequest, voice: _Voice, seed: tuple[int, int], tokens: list[int], bend: Bend | None
     ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[TopLogprobs, ...], StopReason | None]:
         params = request.params
-        found = look_ahead(tokens, *voice, self._vocab).logprobs()
-        if params.temperature not in (0, 1):
-            found = log_softmax([value / params.temperature for value in found])
-        made = len(tokens) - len(request.prompt)
-        token = _draw(found, params, _uniform(seed, index, made))
+        plain = look_ahead(tokens, *voice, self._vocab).logprobs()
+        found = _heated(plain, params.temperature)
+        said = tokens[len(request.prompt) :]
+        bent = _heated(_bent(plain, bend, said), params.temperature) if bend else found
+        token = _draw(bent, params, _uniform(*seed, len(said)), masked=bend is not None)
         tokens.append(token)
         likely = (_top(found, request.top_logprobs),) if request.top_logprobs else ()
-        full = made + 1 >= params.max_tokens or len(tokens) >= self._context
-        reason = "stop" if token in params.stop_tokens else "length" if full else None
+        said.append(token)
+        full = len(said) >= params.max_tokens or len(tokens) >= self._context
+        ends = token in params.stop_tokens or (bend is not None and bend.over(said))
+        reason = "stop" if ends else "length" if full else None
         return (token,), (found[token],), likely, reason
 
     def _score(self, request: SampleRequest, voice: _Voice, seed: int) -> PromptScores | None:
@@ -108,12 +114,26 @@ def _draw_some(found: list[float], request: SampleRequest, seed: int, at: int) -
     return tuple((token, found[token]) for token in drawn)
 
 
-def _draw(found: list[float], params: SamplingParams, point: float) -> int:
+def _heated(found: list[float], temperature: float) -> list[float]:
+    return found if temperature in (0, 1) else log_softmax([value / temperature for value in found])
+
+
+def _bent(found: list[float], bend: Bend, said: Sequence[int]) -> list[float]:
+    """Logits, of which those that may not be drawn are minus infinity."""
+    added, mask = bend.added(said), bend.mask(said, len(found))
+    return [
+        value + added.get(token, 0.0) if mask is None or mask[token] else -math.inf for token, value in enumerate(found)
+    ]
+
+
+def _draw(found: list[float], params: SamplingParams, point: float, *, masked: bool = False) -> int:
     if params.temperature == 0:
         return found.index(max(found))
     kept: Sequence[int] = range(len(found))
+    if masked:
+        kept = [token for token in kept if found[token] > -math.inf]
     if params.top_k > 0 or params.top_p < 1:
-        kept = _likeliest(found, params.top_k if params.top_k > 0 else len(found))
+        kept = _likeliest(found, min(params.top_k, len(kept)) if params.top_k > 0 else len(kept))
     sums = list(itertools.accumulate(math.exp(found[token]) for token in kept))
     if params.top_p < 1:
         sums = sums[: 1 + sum(total < params.top_p * sums[-1] for total in sums[:-1])]

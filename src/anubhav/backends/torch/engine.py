@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from anubhav.backends.bending import Bend, bends, refuse_bends
 from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.files.blending import blend
 from anubhav.backends.torch.files.peft_files import read_adapter, write_adapter
@@ -64,7 +65,7 @@ class TorchEngine:
         self._thread.start()
         self.model = opened.result()
         self.trainer = TorchTrainer(self)
-        self.sampler = TorchSampler(self)
+        self.sampler = TorchSampler(self, folder)
         self.reader = TorchReader(self, folder)
         self.name = folder.name
 
@@ -291,8 +292,8 @@ class TorchReader:
 class TorchSampler:
     """The Sampler port."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: TorchEngine, folder: Path) -> None:
+        self._engine, self._folder = engine, folder
         self._speakers: dict[AdapterId, Speaker] = {}
         self._draws = 0
 
@@ -309,6 +310,7 @@ class TorchSampler:
         await self._engine.call(lambda: self._speakers.pop(adapter, None))
 
     async def sample(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        bent = await bends(request.params, self._folder, request.n)
         self._check(request)
         if self._engine.model.config.mixture is None:
             request = replace(request, routes=False)
@@ -319,9 +321,7 @@ class TorchSampler:
             with suppress(RuntimeError):  # its loop was closed: nobody listens any more
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        voices = [
-            self._voice(request, index, emit) for index in range(request.first_index, request.first_index + request.n)
-        ]
+        voices = [self._voice(request, request.first_index + at, emit, bend) for at, bend in enumerate(bent)]
         self._engine.post(lambda: self._engine.sampling.add(voices))
         left = request.n
         try:
@@ -335,12 +335,14 @@ class TorchSampler:
             for voice in voices:
                 voice.cancelled = True
 
-    def _voice(self, request: SampleRequest, index: int, emit: Callable[[Sampled | Exception], None]) -> Voice:
+    def _voice(
+        self, request: SampleRequest, index: int, emit: Callable[[Sampled | Exception], None], bend: Bend | None
+    ) -> Voice:
         self._draws += 1
         seed = request.params.seed
         chosen = time.time_ns() + self._draws if seed is None else seed
         speaker = self._speakers[request.adapter] if request.adapter else None
-        return Voice(request, index, chosen, speaker, emit)
+        return Voice(request, index, chosen, speaker, emit, bend)
 
     def _check(self, request: SampleRequest) -> None:
         config = self._engine.model.config
@@ -358,3 +360,4 @@ class TorchSampler:
             )
         if request.params.max_tokens < 1 or request.n < 1:
             raise BadInput("max_tokens and the number of samples must be at least 1", hint="Raise them.")
+        refuse_bends(request.params, config.vocab)

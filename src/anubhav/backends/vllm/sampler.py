@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx2
 
+from anubhav.backends.bending import refuse_bends
 from anubhav.backends.vllm import launch, wire
 from anubhav.backends.vllm.adapters import copy_adapter
 from anubhav.backends.vllm.environment import Environment, ready_environment
@@ -24,10 +25,12 @@ from anubhav.backends.vllm.scoring import score
 from anubhav.backends.vllm.server import Server
 from anubhav.errors import AnubhavError, BadInput, Broken, NotFound, Unavailable
 from anubhav.types.ids import AdapterId
-from anubhav.types.sampling import PromptScores, Sampled, SampleRequest
+from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, SamplingParams
 
 _COLDEST, _HOTTEST = 0.01, 2.0
 """The temperatures that vLLM samples at, beside 0."""
+_PENALTY = 2.0
+"""The most that vLLM takes, and the same below 0."""
 
 log = logging.getLogger(__name__)
 
@@ -236,6 +239,7 @@ class VllmSampler:
             )
         if params.max_tokens < 1 or request.n < 1:
             raise BadInput("max_tokens and the number of samples must be at least 1", hint="Raise them.")
+        _refuse_bends(params, facts.vocab)
         if params.temperature != 0 and not _COLDEST <= params.temperature <= _HOTTEST:
             raise BadInput(
                 f"vLLM does not sample at temperature {params.temperature}",
@@ -243,6 +247,18 @@ class VllmSampler:
             )
         if request.routes and facts.mixture:
             raise BadInput("This vLLM does not tell which experts a token went to", hint="Sample with our own engine.")
+
+
+def _refuse_bends(params: SamplingParams, vocab: int) -> None:
+    refuse_bends(params, vocab)
+    if abs(params.presence_penalty) > _PENALTY or abs(params.frequency_penalty) > _PENALTY:
+        raise BadInput(f"vLLM has penalties from {-_PENALTY} to {_PENALTY} alone", hint="Choose one of these.")
+    if params.grammar:
+        # It masks the logits before it takes log-probabilities from them, and knows no tokenizer here.
+        raise BadInput(
+            "This vLLM holds no sample to a grammar: its log-probabilities would not be the model's own",
+            hint="Sample with our own engine, or ask for text.",
+        )
 
 
 def _load(adapter: AdapterId, folder: Path) -> dict[str, str]:

@@ -53,6 +53,10 @@ def sampling(request: SampleRequest, *, seed: int, count: int, room: int, vocab:
     }
     if asked.temperature > 0:
         said |= {"top_p": max(asked.top_p, _LEAST), "top_k": max(asked.top_k, 0), "seed": seed}
+    if asked.presence_penalty or asked.frequency_penalty:
+        said |= {"presence_penalty": asked.presence_penalty, "frequency_penalty": asked.frequency_penalty}
+    if asked.logit_bias:
+        said["logit_bias"] = {str(token): bias for token, bias in asked.logit_bias}
     return said
 
 

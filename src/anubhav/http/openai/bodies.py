@@ -9,6 +9,7 @@ from anubhav.errors import BadInput
 from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
 from anubhav.http.identity import Identity
+from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.tools import ToolChoice, Tools, read_tools
 from anubhav.http.tools import bring
 from anubhav.types.chat import Message, Role, ToolCall
@@ -30,7 +31,7 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class Asked(Body):
+class Asked(Bent):
     """What a chat and a completion have in common."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
@@ -43,9 +44,6 @@ class Asked(Body):
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -87,10 +85,6 @@ class ChatMessage(Body):
         return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
 
 
-class ResponseFormat(Body):
-    type: str
-
-
 class Memory(BaseModel):
     """Strict: what is misspelt here would be forgotten without a word."""
 
@@ -114,7 +108,6 @@ class Chat(Asked):
     """Variables of the model's own template."""
     reasoning_effort: str | None = None
     return_token_ids: bool | None = None
-    response_format: ResponseFormat | None = None
     # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
     metadata: Any = None
     session_id: Any = None
@@ -156,15 +149,13 @@ class Completion(Asked):
     suffix: str | None = None
 
 
-_NOT_YET = ("functions", "presence_penalty", "frequency_penalty", "logit_bias", "suffix")
+_NOT_YET = ("functions", "suffix")
 """What would change the answer and is not in this build: refused, never silently left out."""
 
 
 def question(body: Chat, who: Identity) -> Question:
     """Raises BadInput for what this build cannot do."""
     _refuse_unsupported(body)
-    if body.response_format and body.response_format.type != "text":
-        raise BadInput(f"response_format {body.response_format.type[:50]!r} is not in this build", hint="Use text.")
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
     wanted = read_tools(body.tools, body.tool_choice, several=body.parallel_tool_calls)
@@ -188,6 +179,7 @@ def question(body: Chat, who: Identity) -> Question:
         several=wanted.several,
         settings=body.settings,
         memory=body.memory_use,
+        **bends(body),
     )
 
 
@@ -211,6 +203,7 @@ def passage(body: Completion) -> Passage:
         body.stops,
         body.logprobs or 0,
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
+        **bends(body),
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from anubhav.backends.torch.failures import told
 from anubhav.backends.torch.models.decoder import Decoder
 from anubhav.backends.torch.models.routing import Routing
+from anubhav.backends.torch.sampling.bending import redraw
 from anubhav.backends.torch.sampling.draw import likeliest, speak
 from anubhav.backends.torch.sampling.kv import KvCache, affordable_pages
 from anubhav.backends.torch.sampling.pages import PAGE, Pages
@@ -348,7 +349,8 @@ class Sampling:
     ) -> None:
         requests = [voice.request for voice in voices]
         steps = [(voice.seed, voice.index, len(voice.tokens)) for voice in voices]
-        drawn = speak(logits_BV, [request.params for request in requests], steps)
+        free = speak(logits_BV, [request.params for request in requests], steps)
+        drawn = redraw(voices, logits_BV, free, steps)
         for place, (voice, (token, logprob)) in enumerate(zip(voices, drawn, strict=True)):
             voice.tokens.append(token)
             k = voice.request.top_logprobs
@@ -360,7 +362,7 @@ class Sampling:
             voice.name_last(self._pages)
 
     def _ended(self, voice: Voice) -> StopReason | None:
-        if voice.tokens[-1] in voice.request.params.stop_tokens:
+        if voice.tokens[-1] in voice.request.params.stop_tokens or (voice.bend and voice.bend.over(voice.tokens)):
             return "stop"
         full = len(voice.request.prompt) + len(voice.tokens) >= self._model.config.context
         return "length" if full or len(voice.tokens) >= voice.request.params.max_tokens else None

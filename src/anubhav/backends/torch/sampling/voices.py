@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from anubhav.backends.bending import Bend
 from anubhav.backends.torch.models.routing import Routing, told
 from anubhav.backends.torch.sampling.kv import Part
 from anubhav.backends.torch.sampling.pages import PAGE, Pages, names_of, pages_for
@@ -33,6 +34,7 @@ class Voice:
     seed: int
     speaker: Speaker | None
     emit: Emit
+    bend: Bend | None = None
     tokens: list[int] = field(default_factory=list[int])
     cancelled: bool = False
     strand: Strand = field(default_factory=Strand)

@@ -1,0 +1,136 @@
+"""Which clients pass here: `make clients` tries the stock ones against `anubhav serve` with the embedded model, each in
+an environment of its own under `.venv/clients/`, and writes docs/clients.md. Names as arguments try these alone.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+ENVIRONMENTS = ROOT / ".venv" / "clients"
+MODEL = "smollm2-135m-instruct"
+KEY = "tml-clients-0123456789abcdef"
+PAGE = ROOT / "docs" / "clients.md"
+_HEAD = f"""# Clients
+
+Stock clients, unmodified, each in an environment of its own, against `anubhav serve` with {MODEL}. Only the address,
+the key and the model's name are ours. Written by `make clients` (tests/compat/clients/); every case checks what the
+client itself makes of the answer.
+
+✓ passes, ✗ fails (the reason stands below).
+
+| client | {{capabilities}} |
+|---|{{rule}}|
+"""
+
+
+@dataclass(frozen=True)
+class Walked:
+    client: str
+    versions: str
+    results: dict[str, str | None]
+    """Capability → what went wrong."""
+
+
+def main() -> None:
+    clients = tomllib.loads((HERE / "clients.toml").read_text())
+    wanted = sys.argv[1:] or list(clients)
+    with served() as url:
+        walks = [walk(name, clients[name], url) for name in wanted]
+    if not sys.argv[1:]:
+        PAGE.write_text(page(walks))
+    sys.exit(any(wrong for one in walks for wrong in one.results.values()))
+
+
+def walk(name: str, client: dict[str, Any], url: str) -> Walked:
+    home = ENVIRONMENTS / re.sub(r"\W+", "-", name.lower())
+    if "npm" in client:
+        command, versions = make_node(home, client["npm"], client["script"])
+    else:
+        command, versions = make_python(home, client["install"], client["script"])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OPENAI"))}
+    environment |= {"ANUBHAV_URL": url, "ANUBHAV_API_KEY": KEY, "ANUBHAV_MODEL": MODEL, "OPENAI_API_KEY": KEY}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=home, timeout=1200)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"capability"')]
+    results = {one["capability"]: one["wrong"] for one in told}
+    if done.returncode or not results:
+        results["start"] = f"exit status {done.returncode}"
+    for capability, wrong in results.items():
+        sys.stdout.write(f"{name}: {capability}: {wrong or 'ok'}\n")
+    sys.stdout.flush()
+    return Walked(name, versions, results)
+
+
+def make_python(home: Path, install: list[str], script: str) -> tuple[list[str], str]:
+    """The environment is made if it is not there."""
+    python, finished = home / "bin" / "python", home / "finished"
+    if not finished.exists() or finished.read_text() != "\n".join(install):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(home)], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
+        subprocess.run([*pip, "--disable-pip-version-check", *install], check=True)
+        finished.write_text("\n".join(install))
+    names = [re.split(r"[=\[]", one)[0] for one in install]
+    code = "import importlib.metadata as m, sys; print(', '.join(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
+    told = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True)
+    return [str(python), str(HERE / script)], told.stdout.strip()
+
+
+def make_node(home: Path, install: list[str], script: str) -> tuple[list[str], str]:
+    finished = home / "finished"
+    if not finished.exists() or finished.read_text() != "\n".join(install):
+        home.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", *install], cwd=home, check=True)
+        finished.write_text("\n".join(install))
+    for file in (script, "cases.mjs"):
+        (home / file).write_text((HERE / file).read_text())
+    packages = [home / "node_modules" / one.rpartition("@")[0] / "package.json" for one in install]
+    told = [json.loads(package.read_text()) for package in packages]
+    return ["node", str(home / script)], ", ".join(f"{one['name']} {one['version']}" for one in told)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """A server of its own, with nothing of ours in its data folder but the model."""
+    command = [sys.executable, "-m", "anubhav", "serve", "--port", "0", "--model", MODEL]
+    with tempfile.TemporaryDirectory() as data:
+        process = subprocess.Popen(
+            [*command, "--data-dir", data],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "ANUBHAV_API_KEY": KEY},
+        )
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if "Status page" in line)
+            yield line.split()[2].partition("/?")[0]
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+
+
+def page(walks: list[Walked]) -> str:
+    capabilities = list(dict.fromkeys(name for one in walks for name in one.results))
+    rows = [
+        f"| {one.versions} | "
+        + " | ".join("" if name not in one.results else "✗" if one.results[name] else "✓" for name in capabilities)
+        + " |"
+        for one in walks
+    ]
+    wrong = [f"- {one.client}, {name}: {why}" for one in walks for name, why in one.results.items() if why]
+    head = _HEAD.format(capabilities=" | ".join(capabilities), rule="---|" * len(capabilities))
+    return head.replace("||\n", "|\n") + "\n".join(rows) + "\n" + ("\n" + "\n".join(wrong) + "\n" if wrong else "")
+
+
+if __name__ == "__main__":
+    main()
