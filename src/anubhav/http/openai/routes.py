@@ -12,24 +12,22 @@ from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
-from anubhav.http.openai import answers, bodies, texts
+from anubhav.http.openai import answers, bodies, embeddings, files, texts, tokens, tuning
+from anubhav.http.openai.entrance import house_of
 from anubhav.types.models import Principal
 
 _api = APIRouter()
 
 
-async def house_of(request: Request) -> House:
-    return request.app.state.house
-
-
 @_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
-async def list_models(house: House = Depends(house_of), _: Principal = Depends(principal)) -> dict[str, Any]:
-    """Base models and aliases. Every `tinker://` path of yours is a model name too."""
+async def list_models(house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
+    """Base models, aliases and fine-tuned models of yours. Every `tinker://` path of yours is a model name too."""
     now = int(time.time())
-    names = await house.voices.names()
+    names = [(name, now, "anubhav") for name in await house.voices.names()]
+    names += [(one.name, int(one.created_at), who.tenant) for one in await house.voices.all_tuned(who.tenant)]
     return {
         "object": "list",
-        "data": [{"id": name, "object": "model", "created": now, "owned_by": "anubhav"} for name in names],
+        "data": [{"id": name, "object": "model", "created": at, "owned_by": by} for name, at, by in names],
     }
 
 
@@ -93,6 +91,9 @@ async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) 
     return found
 
 
+for _part in (tokens, embeddings, files, tuning):
+    _api.include_router(_part.router)
 router = APIRouter()
+router.include_router(tokens.router)
 router.include_router(_api, prefix="/v1")
 router.include_router(_api, prefix="/oai/api/v1")
