@@ -35,6 +35,7 @@ from anubhav.flows.people import keep_sweeping
 from anubhav.flows.reviewing import keep_reviewing
 from anubhav.flows.scheduling import keep_schedules
 from anubhav.flows.shadowing import keep_shadowing
+from anubhav.flows.tuning import go_on
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
@@ -57,7 +58,9 @@ from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
 from anubhav.store.database import Database
 from anubhav.training.desk import Desk
+from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
+from anubhav.training.uploads import Uploads
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
 
@@ -142,10 +145,13 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.desk.stop)
         stack.push_async_callback(house.sampling.stop)
         stack.push_async_callback(house.laps.stop)
+        stack.push_async_callback(house.jobs.stop)
         stack.push_async_callback(house.critic.stop)
         cut = await house.laps.recover()
         await house.desk.recover()
+        await house.uploads.recover()
         await begin_again(house, cut)
+        await go_on(house)
         for keep in (keep_sweeping, keep_schedules, keep_reviewing, keep_shadowing):
             await stack.enter_async_context(_beside(keep(house), keep.__name__))
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
@@ -205,6 +211,7 @@ def _join(
     trainers = {name: engines[model.folder].trainer for name, model in models.items()}
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
     desk = Desk(database, trainers, data_dir, Limits(models))
+    uploads = Uploads(database, data_dir)
     voices = Voices(database, samplers, desk.checkpoints)
     readers = {name: engines[model.folder].reader for name, model in models.items()}
     critic = Critic(database, readers, renderers)
@@ -218,6 +225,8 @@ def _join(
         renderers=renderers,
         readers=readers,
         desk=desk,
+        uploads=uploads,
+        jobs=JobBook(database, desk, uploads),
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
         recorder=Recorder(database, policies, renderers),

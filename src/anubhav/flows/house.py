@@ -27,6 +27,8 @@ from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.training.desk import Desk
+from anubhav.training.jobs import JobBook
+from anubhav.training.uploads import Uploads
 from anubhav.types.models import Model
 
 
@@ -37,6 +39,8 @@ class House:
     renderers: Mapping[str, Renderer]
     readers: Mapping[str, Reader]
     desk: Desk
+    uploads: Uploads
+    jobs: JobBook
     voices: Voices
     sampling: SamplingSessions
     recorder: Recorder

@@ -21,6 +21,8 @@ _LIMITS = {
     "/api/v1/forward_backward": 64 * MEGABYTE,
     "/api/v1/forward": 64 * MEGABYTE,
     "/api/v1/checkpoints/upload": 256 * MEGABYTE,
+    "/v1/files": 256 * MEGABYTE,
+    "/oai/api/v1/files": 256 * MEGABYTE,
 }
 _LIMIT = 32 * MEGABYTE
 

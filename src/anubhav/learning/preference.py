@@ -38,13 +38,21 @@ def answer_logprob(datum_logprobs: Sequence[float], answer: Sequence[int]) -> fl
     return sum(datum_logprobs[len(datum_logprobs) - len(answer) :])
 
 
+def margins(policy: Sequence[float], reference: Sequence[float], beta: float) -> list[float]:
+    """The d of each pair, from the answers' log-probabilities, chosen and rejected in turn."""
+    gained = [now - before for now, before in zip(policy, reference, strict=True)]
+    return [beta * (gained[place] - gained[place + 1]) for place in range(0, len(gained), 2)]
+
+
 def strengths(policy: Sequence[float], reference: Sequence[float], beta: float) -> list[float]:
     """β σ(−d) per pair, from the answers' log-probabilities, chosen and rejected in turn."""
-    found: list[float] = []
-    for place in range(0, len(policy), 2):
-        gained = [policy[place + side] - reference[place + side] for side in (0, 1)]
-        found.append(beta / (1.0 + math.exp(min(700.0, beta * (gained[0] - gained[1])))))
-    return found
+    return [beta / (1.0 + math.exp(min(700.0, d))) for d in margins(policy, reference, beta)]
+
+
+def loss(policy: Sequence[float], reference: Sequence[float], beta: float) -> float:
+    """The mean L of the pairs."""
+    found = margins(policy, reference, beta)
+    return sum(math.log1p(math.exp(-abs(d))) + max(-d, 0.0) for d in found) / len(found)
 
 
 def weigh(pairs: Sequence[Pair], strength: Sequence[float]) -> list[Datum]:

@@ -47,6 +47,11 @@ class Renderer:
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.stop_tokens = self._stop_tokens(folder, names)
         self.template_hash = self._template.hash if self._template else ""
+        self.settings: Mapping[str, Any] = {
+            **{key: value for key, value in settings.items() if not key.endswith("_token")}, **names,
+            "chat_template": source or None,
+        }  # fmt: skip
+        """The model's tokenizer_config.json, with special tokens as texts."""
 
     def render(
         self, messages: Sequence[Message], *, prompt: bool = True, settings: Mapping[str, Any] | None = None
@@ -113,6 +118,18 @@ class Renderer:
                 text += self._tokenizer.decode(tokens[start:at], skip_special_tokens=True) + self._shown[token]
                 start = at + 1
         return text + self._tokenizer.decode(tokens[start:], skip_special_tokens=True)
+
+    def read(self, text: str, *, special: bool = False) -> tuple[int, ...]:
+        """Text in which names of control tokens are these tokens; `special` adds what the tokenizer puts around it."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=special).ids)
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        """Like `decode`, with the names of control tokens."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=False)
+
+    def pieces(self, tokens: Sequence[int]) -> tuple[str, ...]:
+        """Each token as the vocabulary writes it; empty for an id that stands for nothing."""
+        return tuple(self._tokenizer.id_to_token(token) or "" for token in tokens)
 
     def is_control(self, token: int) -> bool:
         return token in self._control_ids

@@ -14,11 +14,12 @@ from typing import Protocol
 from anubhav.errors import BadInput, NotFound
 from anubhav.ports import Sampler
 from anubhav.serving.meter import Meter
-from anubhav.store import releases, trials
+from anubhav.store import releases, trials, tuning
 from anubhav.store.database import Database
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
+from anubhav.types.tuning import TunedModel
 
 _ATTACHED = 32
 """Adapters kept ready per process, beyond those in use."""
@@ -55,7 +56,8 @@ class Voices:
         self.meter = Meter(database)
 
     async def resolve(self, tenant: str, name: str) -> Voice:
-        """A base model, an alias (`default`, `default@stable`), a `tinker://` path, or `<base>;<path>`.
+        """A base model, an alias (`default`, `default@stable`), a fine-tuned model, a `tinker://` path, or
+        `<base>;<path>`.
 
         `default@candidate` is what is tried out now, if anything, and `default@base` the frozen model beneath. An alias
         to which nothing was released yet speaks as the first base model. Raises NotFound, saying what there is, and
@@ -63,6 +65,8 @@ class Voices:
         """
         if name in self._samplers:
             return Voice(name, name)
+        if tuned := await self.tuned(tenant, name):
+            return await self.of_path(tenant, tuned.path, name)
         if not any(scheme in name for scheme in ("tinker://", "mint://")):
             return await self._of_alias(name)
         base, _, path = name.rpartition(";")
@@ -104,6 +108,16 @@ class Voices:
         """What can be asked for by everybody: base models, then aliases."""
         aliases = await self._database.run(releases.aliases)
         return [*self._samplers, *dict.fromkeys([_DEFAULT, *aliases])]
+
+    async def tuned(self, tenant: str, name: str) -> TunedModel | None:
+        """The fine-tuned model of this tenant's and name."""
+        if not name.startswith("ft:"):
+            return None
+        return await self._database.run(lambda c: tuning.find_model(c, tenant, name))
+
+    async def all_tuned(self, tenant: str) -> list[TunedModel]:
+        """Newest first."""
+        return await self._database.run(lambda c: tuning.models(c, tenant))
 
     async def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
         """Stream from the voice's base model; `request.adapter` must be the voice's. Closing it frees the slots."""

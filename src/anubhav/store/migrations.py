@@ -246,6 +246,30 @@ CREATE TRIGGER tally_replies_erased AFTER DELETE ON episodes
     tallies WHERE alias = old.alias; END;
 """
 
+_TUNING = """
+CREATE TABLE uploads (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, name TEXT NOT NULL,
+    purpose TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL, created_at REAL NOT NULL,
+    expires_at REAL);
+CREATE INDEX uploads_by_tenant ON uploads (tenant, seq);
+CREATE INDEX uploads_by_digest ON uploads (digest);
+CREATE INDEX uploads_by_expiry ON uploads (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE tuning_jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, state TEXT NOT NULL,
+    run TEXT NOT NULL, training TEXT NOT NULL, validation TEXT, body TEXT NOT NULL);
+CREATE INDEX tuning_jobs_by_tenant ON tuning_jobs (tenant, seq);
+CREATE INDEX tuning_jobs_by_state ON tuning_jobs (state, seq);
+CREATE TABLE tuning_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, job TEXT NOT NULL, key TEXT NOT NULL,
+    body TEXT NOT NULL, UNIQUE (job, key));
+CREATE INDEX tuning_events_by_job ON tuning_events (job, seq);
+CREATE TABLE tuned_models (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, path TEXT NOT NULL,
+    job TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX tuned_models_by_tenant ON tuned_models (tenant, seq);
+CREATE INDEX tuned_models_by_path ON tuned_models (path);
+"""
+
 STEPS = (
     _FIRST,
     _SAMPLING,
@@ -260,6 +284,7 @@ STEPS = (
     _SCHEDULES,
     _MEMORIES,
     _SHADOWS,
+    _TUNING,
 )
 
 

@@ -42,8 +42,13 @@ def open_runs(connection: sqlite3.Connection, tenant: str) -> int:
 
 
 def stored_bytes(connection: sqlite3.Connection, tenant: str) -> int:
-    query = "SELECT coalesce(sum(size_bytes), 0) AS found FROM checkpoints WHERE tenant = ?"
-    return connection.execute(query, (tenant,)).fetchone()["found"]
+    """Of checkpoints and of uploaded files."""
+    return sum(
+        connection.execute(
+            f"SELECT coalesce(sum(size_bytes), 0) AS found FROM {table} WHERE tenant = ?", (tenant,)
+        ).fetchone()["found"]
+        for table in ("checkpoints", "uploads")
+    )
 
 
 def waiting(connection: sqlite3.Connection, tenant: str) -> int:

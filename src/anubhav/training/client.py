@@ -25,7 +25,13 @@ class RunClient:
     async def start(cls, desk: Desk, tenant: str, base_model: str, origin: LoraSpec | str, *, tag: str) -> "RunClient":
         """A new run, fresh with this spec or from a `tinker://` path (with a fresh optimizer)."""
         session = await desk.open_session(tenant, [tag], {}, "anubhav")
-        client = cls(desk, tenant, RunId(f"{session}:train:0"))
+        return await cls.take_up(desk, tenant, RunId(f"{session}:train:0"), base_model, origin)
+
+    @classmethod
+    async def take_up(cls, desk: Desk, tenant: str, run: RunId, base_model: str, origin: LoraSpec | str) -> "RunClient":
+        """The same of a run of this name, which may be under way: hand in its operations from the first one on, and
+        those that were done give their results again and nothing else."""
+        client = cls(desk, tenant, run)
         first = Load(origin, optimizer=False) if isinstance(origin, str) else Create(base_model, origin)
         await client._do(first)
         return client
@@ -44,9 +50,13 @@ class RunClient:
         return outcome.metrics
 
     async def save(self, name: str, kind: Kind) -> Checkpoint:
+        return await self._desk.checkpoints.find(self._tenant, await self.write(name, kind))
+
+    async def write(self, name: str, kind: Kind) -> str:
+        """The path of what was saved under this name, which may have been deleted since."""
         outcome = await self._do(Save(kind, name))
         assert isinstance(outcome, Saved)
-        return await self._desk.checkpoints.find(self._tenant, outcome.path)
+        return outcome.path
 
     async def end(self) -> None:
         await self._desk.end(self._tenant, self.run)

@@ -17,7 +17,7 @@ class Quota:
     runs: int | None = None
     """Open at one time."""
     storage_bytes: int | None = None
-    """Of checkpoints. A copy counts like its source."""
+    """Of checkpoints and uploaded files. A copy counts like its source."""
     queue: int | None = None
     """Operations that wait, and besides as many requests for samples under way."""
 
@@ -41,7 +41,7 @@ class Quota:
         if self.storage_bytes is not None and used + max(more, 1) > self.storage_bytes:
             needed = f", {more} more are needed," if more else ""
             raise NotAllowed(
-                f"This tenant's checkpoints have {used} bytes{needed} and its quota is {self.storage_bytes}",
+                f"This tenant's checkpoints and files have {used} bytes{needed} and its quota is {self.storage_bytes}",
                 hint="Delete some (`tinker checkpoint delete`), or ask the operator for a larger quota.",
             )
 

@@ -9,15 +9,12 @@ from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.anthropic import answers, bodies
 from anubhav.http.auth import needs, principal
+from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
 from anubhav.types.models import Principal
 
 _api = APIRouter()
-
-
-async def house_of(request: Request) -> House:
-    return request.app.state.house
 
 
 @_api.post("/messages", response_model=None, dependencies=[Depends(needs("sample"))])

@@ -12,16 +12,13 @@ from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
 from anubhav.http.ollama import answers, bodies
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api")
-
-
-async def house_of(request: Request) -> House:
-    return request.app.state.house
 
 
 @router.get("/version")

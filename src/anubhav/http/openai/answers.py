@@ -26,11 +26,11 @@ class Shown:
     token_ids: bool = False
 
 
-def model_json(name: str) -> dict[str, Any]:
+def model_json(name: str, *, created: int | None = None, owner: str = "anubhav") -> dict[str, Any]:
     """A model as OpenAI's API tells of it, and as Anthropic's does."""
-    now = int(time.time())
+    now = int(time.time()) if created is None else created
     told = {"type": "model", "display_name": name, "created_at": datetime.fromtimestamp(now, UTC).isoformat()}
-    return {"id": name, "object": "model", "created": now, "owned_by": "anubhav", **told}
+    return {"id": name, "object": "model", "created": now, "owned_by": owner, **told}
 
 
 def head_of(name: str, voice: Voice) -> dict[str, Any]:

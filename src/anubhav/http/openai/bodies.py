@@ -161,7 +161,7 @@ def question(body: Chat, who: Identity) -> Question:
     wanted = read_tools(body.tools, body.tool_choice, several=body.parallel_tool_calls)
     return Question(
         body.model,
-        bring([_message(one) for one in body.messages], wanted.tools),
+        bring([message_of(one) for one in body.messages], wanted.tools),
         body.n or 1,
         body.max_completion_tokens or body.max_tokens,
         1.0 if body.temperature is None else body.temperature,
@@ -221,7 +221,7 @@ def _prompts(prompt: str | list[int] | list[str] | list[list[int]]) -> tuple[str
     return tuple(part if isinstance(part, str) else tuple(part) for part in cast(list[str] | list[list[int]], prompt))
 
 
-def _message(message: ChatMessage) -> Message:
+def message_of(message: ChatMessage) -> Message:
     if message.tool_calls and message.role != "assistant":
         raise BadInput(f"A message of role {message.role} has tool_calls", hint="They are the assistant's.")
     if (message.role == "tool") != (message.tool_call_id is not None):

@@ -9,6 +9,7 @@ from anubhav.flows import chat
 from anubhav.flows.continuing import find_told, last_told
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
 from anubhav.http.openai import answers, response_answers, response_bodies
@@ -17,10 +18,6 @@ from anubhav.types.ids import new_id
 from anubhav.types.models import Principal
 
 _api = APIRouter()
-
-
-async def house_of(request: Request) -> House:
-    return request.app.state.house
 
 
 @_api.post("/responses", response_model=None, dependencies=[Depends(needs("sample"))])

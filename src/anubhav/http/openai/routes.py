@@ -9,25 +9,24 @@ from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
-from anubhav.http.openai import answers, bodies, texts
+from anubhav.http.openai import answers, bodies, embeddings, files, texts, tokens, tuning
 from anubhav.types.models import Principal
 
 _api = APIRouter()
 
 
-async def house_of(request: Request) -> House:
-    return request.app.state.house
-
-
 @_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
-async def list_models(house: House = Depends(house_of), _: Principal = Depends(principal)) -> dict[str, Any]:
-    """Base models and aliases. Every `tinker://` path of yours is a model name too.
+async def list_models(house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
+    """Base models, aliases and fine-tuned models of yours. Every `tinker://` path of yours is a model name too.
 
     The list of Anthropic's API stands at the same address, so one answer serves both.
     """
     data = [answers.model_json(name) for name in await house.voices.names()]
+    tuned = await house.voices.all_tuned(who.tenant)
+    data += [answers.model_json(one.name, created=int(one.created_at), owner=who.tenant) for one in tuned]
     return {
         "object": "list",
         "data": data,
@@ -97,7 +96,10 @@ async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) 
     return found
 
 
+for _part in (tokens, embeddings, files, tuning):
+    _api.include_router(_part.router)
 router = APIRouter()
+router.include_router(tokens.router)
 router.include_router(_api, prefix="/v1")
 router.include_router(_api, prefix="/oai/api/v1")
 for _prefix in ("/anthropic/v1", "/anthropic/api/v1"):
