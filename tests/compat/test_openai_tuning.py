@@ -42,7 +42,11 @@ def ended(client: OpenAI, job: str, seconds: float = 30) -> FineTuningJob:
 
 def said(client: OpenAI, model: str, question: str) -> str | None:
     asked: Any = [{"role": "user", "content": question}]
-    return client.chat.completions.create(model=model, messages=asked, temperature=0, max_tokens=20).choices[0].message.content
+    return (
+        client.chat.completions.create(model=model, messages=asked, temperature=0, max_tokens=20)
+        .choices[0]
+        .message.content
+    )
 
 
 def test_a_script_for_openai_runs_as_it_is(client: OpenAI) -> None:
