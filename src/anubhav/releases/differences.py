@@ -14,7 +14,7 @@ in 10 % of trials, with three in 4 % (`tests/releases/test_differences.py`).
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import NormalDist, mean, variance
+from statistics import NormalDist, fmean
 
 from anubhav.types.releases import Difference, Judged, Rate
 
@@ -33,7 +33,7 @@ def lift(ours: Iterable[Judged], theirs: Iterable[Judged]) -> Difference | None:
     first, second = people_means(ours), people_means(theirs)
     if min(len(first), len(second)) < FEWEST:
         return None
-    spread = [variance(one) / len(one) for one in (first, second)]
+    spread = [_squares(one) / (len(one) - 1) / len(one) for one in (first, second)]
     total = sum(spread)
     parts = sum(part**2 / (len(one) - 1) for part, one in zip(spread, (first, second), strict=True))
     freedom = total**2 / parts if parts else float(len(first) + len(second) - 2)
@@ -45,8 +45,7 @@ def watch(candidate: Iterable[Judged], release: Iterable[Judged]) -> Difference 
     first, second = people_means(candidate), people_means(release)
     if min(len(first), len(second)) < _WATCHED:
         return None
-    spreads = [sum((one - mean(said)) ** 2 for one in said) for said in (first, second)]
-    return _difference(first, second, _always(spreads, (len(first), len(second))))
+    return _difference(first, second, _always(list(map(_squares, (first, second))), (len(first), len(second))))
 
 
 def watch_rates(candidate: Rate, release: Rate) -> Difference | None:
@@ -65,7 +64,7 @@ def people_means(judged: Iterable[Judged]) -> list[float]:
     said: dict[str, list[float]] = {}
     for one in judged:
         said.setdefault(one.person, []).extend(one.rewards)
-    return [mean(rewards) for rewards in said.values() if rewards]
+    return [fmean(rewards) for rewards in said.values() if rewards]
 
 
 def student(chance: float, freedom: float) -> float:
@@ -84,7 +83,13 @@ def _always(squares: Sequence[float], counts: Sequence[int]) -> float:
     return math.sqrt(2 * spread * wider / _EFFECT**2 * math.log(math.sqrt(wider / spread) / ALPHA))
 
 
+def _squares(said: Sequence[float]) -> float:
+    """The sum of the squares around the mean."""
+    centre = fmean(said)
+    return sum((one - centre) ** 2 for one in said)
+
+
 def _difference(first: Sequence[float], second: Sequence[float], room: float) -> Difference:
-    means = mean(first), mean(second)
+    means = fmean(first), fmean(second)
     away = means[0] - means[1]
     return Difference((len(first), len(second)), means, away, away - room, away + room)
