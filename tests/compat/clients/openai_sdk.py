@@ -66,7 +66,7 @@ def completions() -> None:
 def embeddings() -> None:
     found = client.embeddings.create(model=MODEL, input=["one", "two"])
     assert len(found.data) == 2
-    assert len(found.data[0].embedding) > 100
+    assert len(found.data[0].embedding) > 8
 
 
 if hasattr(client, "responses"):
