@@ -16,15 +16,15 @@ from anubhav.errors import BadInput, TooLarge
 from anubhav.types.sampling import Grammar
 
 if TYPE_CHECKING:
-    from llguidance import JsonCompileOptions, LLMatcher, LLTokenizer
+    from llguidance import LLMatcher, LLTokenizer
 
 _NAMES: Final = {"json_schema": "JSON schema", "regex": "regular expression", "lark": "grammar"}
 _LONGEST: Final = {"json_schema": 200_000, "regex": 20_000, "lark": 100_000}
 """Characters."""
 _PATIENCE: Final = 0.1
 """Processor seconds for the first mask: one that takes longer would keep everybody waiting at every token."""
-# Without a bound, small models write blanks until their tokens are used up.
-_JSON: Final["JsonCompileOptions"] = {"whitespace_pattern": r"[ \t\r\n]{1,20}", "lenient": False}
+_BLANKS: Final = r"[ \t\r\n]{1,20}"
+"""Between the words of JSON. Without a bound, small models write blanks until their tokens are used up."""
 _opening = threading.Lock()
 
 
@@ -141,7 +141,10 @@ def _written(grammar: Grammar) -> str:
     try:
         whole = isinstance(json.loads(grammar.text), dict)
         if whole:
-            return LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
+            # Not lenient, whatever the schema says: a keyword that is not understood is refused, never left out.
+            return LLMatcher.grammar_from_json_schema(
+                grammar.text, overrides={"whitespace_pattern": _BLANKS, "lenient": False}
+            )
     except (ValueError, RecursionError) as problem:
         raise BadInput("The JSON schema is no JSON, or nested too deeply", hint="Send a JSON schema.") from problem
     raise BadInput("The JSON schema is no object", hint="Send a JSON schema.")

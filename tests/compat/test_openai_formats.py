@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from loopback import Loopback
-from openai import LengthFinishReasonError, OpenAI
+from openai import APIStatusError, LengthFinishReasonError, OpenAI
 from pydantic import BaseModel, Field
 
 ASK: Any = [{"role": "user", "content": "Who?"}]
@@ -92,6 +92,12 @@ def test_vllms_names_are_understood_in_chats_and_completions(client: OpenAI, for
     said = [choice.message.content or "" for choice in chat.choices] + [choice.text for choice in plain.choices]
     assert all(re.fullmatch(wanted, text) for text in said), said
     assert {choice.finish_reason for choice in (*chat.choices, *plain.choices)} == {"stop"}
+
+
+def test_a_grammar_that_is_too_long_is_refused_by_its_limit(client: OpenAI) -> None:
+    with pytest.raises(APIStatusError, match="20,000") as caught:
+        client.chat.completions.create(model="tiny", messages=ASK, extra_body={"guided_regex": "a" * 30_000})
+    assert caught.value.status_code == 413
 
 
 def test_a_bias_and_penalties(client: OpenAI, tinker_server: Loopback) -> None:
