@@ -89,9 +89,7 @@ def read_chat(line: bytes) -> Chat:
     if chat.messages and chat.messages[0].role == "assistant":
         raise BadInput("It begins with an answer", hint="Begin with what was asked.")
     before = len(messages) - len(chat.messages)
-    learned = tuple(
-        before + at for at, one in enumerate(chat.messages) if one.role == "assistant" and one.weight != 0
-    )
+    learned = tuple(before + at for at, one in enumerate(chat.messages) if one.role == "assistant" and one.weight != 0)
     if not learned:
         raise BadInput("No message is an assistant's with a weight other than 0", hint="End with the answer to learn.")
     return Chat(messages, learned)

@@ -34,7 +34,9 @@ async def list_models(house: House = Depends(house_of), who: Principal = Depends
 @_api.get("/models/{name:path}", dependencies=[Depends(needs("train", "sample", "read"))])
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
-    return {"id": voice.name, "object": "model", "created": int(time.time()), "owned_by": "anubhav"}
+    tuned = await house.voices.tuned(who.tenant, name)
+    at, by = (tuned.created_at, tuned.tenant) if tuned else (time.time(), "anubhav")
+    return {"id": voice.name, "object": "model", "created": int(at), "owned_by": by}
 
 
 @_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
