@@ -49,5 +49,11 @@ def test_the_tinker_loop_lowers_its_loss(stage: Stage) -> None:
     assert losses[-1] < losses[0]
 
 
+def test_a_script_for_openai_fine_tuning(stage: Stage) -> None:
+    output = run("openai_fine_tuning.py", stage)
+    assert "Step 30/30: training loss=" in output
+    assert output.count("\n  ") == 3
+
+
 def test_examples_are_short() -> None:
     assert not [path.name for path in EXAMPLES.glob("*.py") if len(path.read_text("utf-8").splitlines()) > 80]

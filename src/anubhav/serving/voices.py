@@ -116,8 +116,8 @@ class Voices:
         return await self._database.run(lambda c: tuning.find_model(c, tenant, name))
 
     async def all_tuned(self, tenant: str) -> list[TunedModel]:
-        """Newest first."""
-        return await self._database.run(lambda c: tuning.models(c, tenant))
+        """Newest first; those that jobs left along the way answer too, and are listed with their job."""
+        return [one for one in await self._database.run(lambda c: tuning.models(c, tenant)) if one.id is None]
 
     async def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
         """Stream from the voice's base model; `request.adapter` must be the voice's. Closing it frees the slots."""

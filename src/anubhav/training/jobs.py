@@ -209,6 +209,7 @@ class JobBook:
             except (Busy, Unavailable) as problem:
                 await self.warn(job, f"Waiting: {problem}")
                 await asyncio.sleep(_PAUSE)
+                job = await self.find(job.tenant, job.id)
 
     async def _fail(self, job: TuningJob, problem: Exception) -> None:
         failure = JobFailure("server_error", "An error of ours; the server's log says which")

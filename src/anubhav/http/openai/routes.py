@@ -39,6 +39,9 @@ async def list_models(house: House = Depends(house_of), who: Principal = Depends
 @_api.get("/models/{name:path}", dependencies=[Depends(needs("train", "sample", "read"))])
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
+    tuned = await house.voices.tuned(who.tenant, name)
+    if tuned:
+        return answers.model_json(voice.name, created=int(tuned.created_at), owner=tuned.tenant)
     return answers.model_json(voice.name)
 
 
