@@ -15,6 +15,7 @@ from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
+from anubhav.telemetry.notes import note
 from anubhav.types.chat import Message
 from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
@@ -67,6 +68,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     arm, voice = await _voice(house, tenant, question)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     name = new_id("ep")
+    note(model=voice.name, episode=name)
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
     prompt = renderer.render(found.messages if found else question.messages)
     room = room_after(prompt, model)
