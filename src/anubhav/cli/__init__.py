@@ -5,6 +5,7 @@ import click
 from anubhav.cli.adapters import export, import_adapter
 from anubhav.cli.cluster import cluster
 from anubhav.cli.demo import demo
+from anubhav.cli.doctor import doctor
 from anubhav.cli.episodes import episodes
 from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
@@ -39,6 +40,7 @@ for command in (
     rewards,
     serve,
     demo,
+    doctor,
     lap,
     releases,
     rollback,
