@@ -11,6 +11,7 @@ from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
 from anubhav.cli.keys import key
 from anubhav.cli.laps import lap
+from anubhav.cli.launch import launch
 from anubhav.cli.memory import memory
 from anubhav.cli.models import models
 from anubhav.cli.people import erase, policy
@@ -18,6 +19,7 @@ from anubhav.cli.plan import plan
 from anubhav.cli.probes import probes, verdicts
 from anubhav.cli.releases import canary, lift, releases, rollback
 from anubhav.cli.rewards import rewards
+from anubhav.cli.run import run
 from anubhav.cli.serve import serve
 from anubhav.cli.setup import setup
 from anubhav.cli.status import status
@@ -41,6 +43,8 @@ for command in (
     serve,
     demo,
     doctor,
+    run,
+    launch,
     lap,
     releases,
     rollback,

@@ -36,7 +36,9 @@ async def list_models(house: House = Depends(house_of), _: Principal = Depends(p
 @_api.get("/models/{name:path}", dependencies=[Depends(needs("train", "sample", "read"))])
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
-    return {"id": voice.name, "object": "model", "created": int(time.time()), "owned_by": "anubhav"}
+    length = house.models[voice.base_model].context_length
+    head = {"id": voice.name, "object": "model", "created": int(time.time()), "owned_by": "anubhav"}
+    return {**head, "max_model_len": length}
 
 
 @_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
