@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -64,6 +64,9 @@ from anubhav.training.uploads import Uploads
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
 
+if TYPE_CHECKING:
+    from anubhav.backends.torch.means import Means
+
 Report = Callable[[str], None]
 _DRAIN_SECONDS = 25
 
@@ -110,6 +113,13 @@ def plan_cluster(wishes: Mapping[str, Any], to: Path | None) -> dict[str, Any]:
     from anubhav.cluster.planning.answering import answer
 
     return answer(wishes, to)
+
+
+def describe_engine() -> "Means":
+    """What an engine in this process would compute with."""
+    from anubhav.backends.torch.means import find_means
+
+    return find_means()
 
 
 def make_vllm_environment(report: Report, *, check: bool) -> bool:

@@ -5,11 +5,13 @@ import click
 from anubhav.cli.adapters import export, import_adapter
 from anubhav.cli.cluster import cluster
 from anubhav.cli.demo import demo
+from anubhav.cli.doctor import doctor
 from anubhav.cli.episodes import episodes
 from anubhav.cli.failures import Group
 from anubhav.cli.feedback import feedback
 from anubhav.cli.keys import key
 from anubhav.cli.laps import lap
+from anubhav.cli.launch import launch
 from anubhav.cli.memory import memory
 from anubhav.cli.models import models
 from anubhav.cli.people import erase, policy
@@ -17,6 +19,7 @@ from anubhav.cli.plan import plan
 from anubhav.cli.probes import probes, verdicts
 from anubhav.cli.releases import canary, lift, releases, rollback
 from anubhav.cli.rewards import rewards
+from anubhav.cli.run import run
 from anubhav.cli.serve import serve
 from anubhav.cli.setup import setup
 from anubhav.cli.status import status
@@ -39,6 +42,9 @@ for command in (
     rewards,
     serve,
     demo,
+    doctor,
+    run,
+    launch,
     lap,
     releases,
     rollback,

@@ -1,6 +1,7 @@
 """A running server, as the commands that need one see it: JSON in, JSON out, every failure a typed error."""
 
 import functools
+import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from anubhav.settings import DEFAULT_URL, default_data_dir, find_key
 
 if TYPE_CHECKING:
     import httpx2
+
+_PATIENCE = 600.0
+"""Seconds for the next event: a long prompt takes a CPU minutes."""
 
 
 class Remote:
@@ -75,6 +79,20 @@ class Remote:
                 raise _refusal(response.status_code, _json(response), path)
             for part in response.iter_bytes():
                 to.write(part)
+
+    def events(self, path: str, body: Any) -> Generator[Any]:
+        """What the server sends as events, as they come. Closing it tells the server that no more is wanted."""
+        with self._reached(), self._client.stream("POST", path, json=body, timeout=_PATIENCE) as response:
+            if not response.is_success:
+                response.read()
+                raise _refusal(response.status_code, _json(response), path)
+            for line in response.iter_lines():
+                if not line.startswith("data: ") or line == "data: [DONE]":
+                    continue
+                event = json.loads(line.removeprefix("data: "))
+                if "error" in event:
+                    raise _refusal(500, event, path)
+                yield event
 
     def _call(self, method: str, path: str, **content: Any) -> Any:
         """Raises Unreachable when nobody answers, ServerRefused with the server's own words."""

@@ -43,6 +43,20 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--cluster", metavar="ADDRESS", help="Put trainer and samplers on a Ray cluster: local, or ray://HOST:PORT."
 )
 @click.option("--samplers", type=click.IntRange(1, 512), default=1, show_default=True, help="In a cluster, per model.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="ANUBHAV_LOG_FORMAT",
+    help="What a line of the log on standard error is.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    envvar="ANUBHAV_LOG_LEVEL",
+    help="From info on, a line a request; the default is info for JSON and warning for text.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 def serve(  # noqa: PLR0913 - one for each option
     *,
@@ -56,6 +70,8 @@ def serve(  # noqa: PLR0913 - one for each option
     sampler: Literal["own", "vllm"],
     cluster: str | None,
     samplers: int,
+    log_format: Literal["text", "json"],
+    log_level: Literal["debug", "info", "warning", "error"] | None,
     verbose: bool,
 ) -> None:
     """Serve the Tinker, OpenAI and feedback APIs and the status page on one port.
@@ -80,7 +96,7 @@ def serve(  # noqa: PLR0913 - one for each option
     from anubhav.app import serve as run
     from anubhav.telemetry.logs import configure
 
-    configure(verbose=verbose)
+    configure(form=log_format, level=log_level or ("info" if verbose else None))
     run(settings, report=click.echo, announce=_announce)
 
 

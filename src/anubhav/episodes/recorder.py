@@ -18,6 +18,7 @@ from anubhav.episodes.wording import checked
 from anubhav.errors import BadInput, Mismatch, NotFound
 from anubhav.store import beliefs, experience, people
 from anubhav.store.database import Connection, Database
+from anubhav.telemetry.metrics import count_episode, count_feedback
 from anubhav.types.chat import Message
 from anubhav.types.experience import Choice, Episode, Feedback, Source, rater_of, split_target
 from anubhav.types.ids import new_id
@@ -80,7 +81,10 @@ class Recorder:
 
     async def record(self, episode: Episode) -> Episode:
         """Returns the episode as it is kept: redacted, and not trainable where consent is missing."""
-        return (await self._record(episode))[0]
+        kept, new = await self._record(episode)
+        if new:
+            count_episode(kept.arm)
+        return kept
 
     async def bring(self, episode: Episode) -> bool:
         """Keep an episode from elsewhere; False when it is here already."""
@@ -113,7 +117,11 @@ class Recorder:
         redactor = await self._policies.redactor(tenant)
         if redactor:
             given = [replace(one, text=redactor.text(one.text)) if one.text else one for one in given]
-        return await self._database.run(lambda c: [_enter(c, tenant, one) for one in given])
+        kept = await self._database.run(lambda c: [_enter(c, tenant, one) for one in given])
+        for feedback, _, status in kept:
+            if status == "accepted":
+                count_feedback(feedback.kind)
+        return kept
 
     async def session(self, tenant: str, session: str) -> list[Episode]:
         """Oldest first. Raises NotFound for a session of which nothing is kept."""

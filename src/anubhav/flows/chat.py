@@ -20,6 +20,7 @@ from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
+from anubhav.telemetry.notes import note
 from anubhav.types.chat import Message, Tool
 from anubhav.types.experience import Arm, Choice, Episode, Turn
 from anubhav.types.ids import new_id
@@ -85,6 +86,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     arm, voice = await _voice(house, tenant, question)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     name = new_id("ep")
+    note(model=voice.name, episode=name)
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
     prompt = renderer.render(found.messages if found else question.messages, settings=question.settings)
     room, tools = room_after(prompt, model), offered(question.messages)

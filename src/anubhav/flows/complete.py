@@ -7,6 +7,7 @@ from anubhav.flows.house import House
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
+from anubhav.telemetry.notes import note
 from anubhav.types.sampling import Grammar, SampleRequest, SamplingParams
 
 
@@ -42,6 +43,7 @@ async def begin(house: House, tenant: str, passage: Passage) -> tuple[Voice, tup
     """One for each prompt. Raises NotFound and BadInput before anything is sampled."""
     await house.voices.meter.admit(tenant)
     voice = await house.voices.resolve(tenant, passage.model)
+    note(model=voice.name)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
     prompts = [renderer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in passage.prompts]
     rooms = [room_after(prompt, model) for prompt in prompts]

@@ -16,6 +16,7 @@ from anubhav.flows.sealing import Sealed, seal
 from anubhav.flows.trying import choose_action, let_go
 from anubhav.learning.presets import Preset
 from anubhav.serving.voices import Voice
+from anubhav.telemetry.metrics import count_lap
 from anubhav.training.client import RunClient
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.experience import Lap, Release, Verdict
@@ -100,4 +101,5 @@ async def settle(house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint,
     evidence = msgspec.json.encode(verdict).decode()
     await keep_repairs(house, lap.alias, sealed, verdict)
     await house.register.settle(release, done, evidence, (STAGE, sealed.span[1]) if read else None)
+    count_lap(verdict.outcome)
     await let_go(house, lap.alias)

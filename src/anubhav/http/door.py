@@ -10,6 +10,8 @@ from anubhav.errors import AnubhavError, NotAllowed, NotAuthenticated, NotFound,
 from anubhav.http.auth import Keyring, identify, is_public
 from anubhav.http.errors import answer, broken
 from anubhav.http.packing import Unpacker, unpacker
+from anubhav.http.visits import Visit, visited
+from anubhav.telemetry.notes import note
 from anubhav.types.ids import new_id
 
 _MARK = "/api/v1/"
@@ -45,18 +47,23 @@ class Door:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        with visited(scope, request_id) as visit:
+            await self._attend(scope, receive, send, visit)
+
+    async def _attend(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
+        request_id: str = scope["state"]["request_id"]
         started = False
 
         async def stamp(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
-                started = True
+                started, visit.status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers["x-content-type-options"] = "nosniff"
             await send(message)
 
-        scope.setdefault("state", {})["request_id"] = request_id
         try:
             await self._app(scope, await self._admit(scope, receive), stamp)
         except AnubhavError as error:
@@ -75,7 +82,8 @@ class Door:
         method: str = scope["method"]
         public = is_public(method, scope["path"])
         try:
-            scope["state"]["principal"] = await identify(self._keyring, method, headers)
+            who = scope["state"]["principal"] = await identify(self._keyring, method, headers)
+            note(tenant=who and who.tenant)
         except NotAuthenticated:
             if not public:
                 raise

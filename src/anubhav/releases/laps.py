@@ -13,6 +13,8 @@ from typing import Literal
 from anubhav.errors import AnubhavError, BadInput, Busy, NotFound
 from anubhav.store import experience
 from anubhav.store.database import Connection, Database
+from anubhav.telemetry.metrics import count_lap
+from anubhav.telemetry.notes import noting
 from anubhav.types.experience import Lap
 from anubhav.types.ids import new_id
 
@@ -112,7 +114,8 @@ class LapBook:
 
     async def _guard(self, lap: Lap, work: Callable[[Lap], Awaitable[None]]) -> None:
         try:
-            await work(lap)
+            with noting(lap=lap.id, alias=lap.alias):
+                await work(lap)
         except asyncio.CancelledError:
             if who := self._cancelled.pop(lap.alias, None):
                 await self._end(self._open[lap.alias], "cancelled", f"cancelled by {who}")
@@ -132,13 +135,16 @@ class LapBook:
         report = {**lap.report, "failure": why}
         ended = replace(lap, state=state, phase=state, report=report, finished_at=time.time())
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
             found = experience.find_lap(connection, lap.id)
             # One that was settled a moment before it was stopped stays settled.
             if found and found[0].state in ("running", "paused"):
                 experience.put_lap(connection, ended)
+                return True
+            return False
 
-        await self._database.run(work)
+        if await self._database.run(work):
+            count_lap(state)
 
     def report(self, lap: Lap) -> dict[str, object]:
         """What the running lap has told so far."""

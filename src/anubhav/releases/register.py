@@ -7,6 +7,7 @@ from anubhav.releases import trials
 from anubhav.store import experience, releases
 from anubhav.store import trials as trial_rows
 from anubhav.store.database import Connection, Database
+from anubhav.telemetry.metrics import count_release
 from anubhav.types.experience import Lap, Release
 from anubhav.types.ids import new_id
 
@@ -52,6 +53,7 @@ class Register:
                 experience.advance(connection, cursor[0], release.alias, cursor[1])
 
         await self._database.run(work)
+        count_release(release.action)
 
     async def rollback(self, alias: str, who: str, why: str, to: str | None = None) -> Release:
         """Answer with what came before the present release, or with the release `to`, from the next request on.
@@ -59,7 +61,9 @@ class Register:
         Raises BadInput when nothing came before, when `to` is none of the releases that led here, or when its
         checkpoint is gone; then nothing is changed. What is tried out is given up too. No trainer is asked.
         """
-        return await self._database.run(lambda c: _roll_back(c, alias, who, why, to))
+        release = await self._database.run(lambda c: _roll_back(c, alias, who, why, to))
+        count_release(release.action)
+        return release
 
     async def dispensable(self, alias: str, kept: int = KEPT) -> list[str]:
         """Checkpoints of releases that nobody can go back to: older than the newest `kept`, and not what is live.

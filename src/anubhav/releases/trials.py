@@ -16,6 +16,7 @@ from anubhav.releases.shadows import LEAST, Shadows
 from anubhav.releases.tallies import Tallies
 from anubhav.store import releases, tallies, trials
 from anubhav.store.database import Connection, Database
+from anubhav.telemetry.metrics import count_release
 from anubhav.types.experience import Arm, Release
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Rate, ReleasePolicy, Trial, TrialState
@@ -102,6 +103,7 @@ class Trials:
                 return True
             _end(connection, trial, "promoted", why)
             releases.add(connection, _release(trial, "promote", trial.who, why))
+            count_release("promote")
             return True
 
         return await self._database.run(work)
@@ -113,7 +115,9 @@ class Trials:
             trial = trials.running(connection, alias)
             return None if trial is None or only not in (None, trial.id) else end(connection, alias, who, why)
 
-        return await self._database.run(work)
+        if ended := await self._database.run(work):
+            count_release(ended.action)
+        return ended
 
     async def tried_now(self) -> list[str]:
         """Aliases with a trial that runs."""

@@ -25,6 +25,7 @@ from anubhav.store import samplers, sequences
 from anubhav.store.database import Database
 from anubhav.store.samplers import SamplerRow
 from anubhav.store.sequences import SequenceRow
+from anubhav.telemetry.notes import note
 from anubhav.types.arrays import Array
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
@@ -129,6 +130,7 @@ class SamplingSessions:
             lambda c: (samplers.find(c, sampler), Quota() if known else meter.room(c, tenant))
         )
         row = _owned(found, tenant, sampler)
+        note(model=row.base_model, session=row.session)
         voice = await (self._voices.of_path(tenant, row.path) if row.path else self._base(tenant, row.base_model))
         # Nothing waits from here on, so a repeat that arrives meanwhile finds the promise.
         if known := self._asked.get((sampler, number)):

@@ -16,6 +16,7 @@ from anubhav.ports import Sampler
 from anubhav.serving.meter import Meter
 from anubhav.store import releases, trials, tuning
 from anubhav.store.database import Database
+from anubhav.telemetry.metrics import Sampling
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
@@ -104,6 +105,12 @@ class Voices:
             return Voice(alias, found.base_model)
         return Voice(alias, found.base_model, found.adapter, found.path, found.folder)
 
+    @property
+    def attached(self) -> Counter[str]:
+        """Adapters that are ready to speak, by base model; names that share a sampler count as the first of them."""
+        names = {sampler: name for name, sampler in reversed([*self._samplers.items()])}
+        return Counter(names[sampler] for sampler, _ in self._recent)
+
     async def names(self) -> list[str]:
         """What can be asked for by everybody: base models, then aliases."""
         aliases = await self._database.run(releases.aliases)
@@ -125,10 +132,13 @@ class Voices:
         self.meter.begin(request.tenant)
         try:
             async with aclosing(self._spoken(voice, request)) as stream:
-                async for event in stream:
-                    # A request split in parts has one prompt.
-                    tokens += len(event.tokens) + (0 if tokens or request.first_index else len(request.prompt))
-                    yield event
+                with Sampling(voice.base_model, request.n) as counted:
+                    async for event in stream:
+                        # A request split in parts has one prompt.
+                        read = 0 if tokens or request.first_index else len(request.prompt)
+                        tokens += len(event.tokens) + read
+                        counted.hear(event.index, len(event.tokens), event.stop_reason, read)
+                        yield event
         finally:
             self.meter.end(request.tenant, tokens)
 

@@ -113,6 +113,10 @@ def moments(connection: sqlite3.Connection, session: str) -> list[Moment]:
     ]
 
 
+def count_open(connection: sqlite3.Connection) -> int:
+    return connection.execute("SELECT count(*) FROM sessions WHERE finished IS NULL").fetchone()[0]
+
+
 _SELECT = (
     "SELECT id, tenant, metadata, display_name, project, created_at, finished, detail,"
     " (SELECT count(*) FROM checkpoints JOIN runs ON runs.id = checkpoints.run WHERE runs.session = sessions.id)"

@@ -18,6 +18,7 @@ from anubhav.store import samplers, usage
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
 from anubhav.store.samplers import SamplerRow
+from anubhav.telemetry.metrics import count_trained
 from anubhav.training.checkpoints import Checkpoints, adapter_id
 from anubhav.training.export import encrypt
 from anubhav.training.journal import read_operation
@@ -77,9 +78,11 @@ class Bench:
         outcome = await self._try(self._do(operation))
         if isinstance(outcome, PassResult) and isinstance(operation, Compute):
             tokens = sum(len(datum.tokens) for datum in operation.work.data)
+            count_trained(self._run.base_model, tokens)
             return Deed(outcome, lambda c: usage.count_tokens(c, op.run, op.seq, tokens))
         if isinstance(outcome, Distilled) and isinstance(operation, Distil):
             tokens = sum(len(datum.tokens) + len(datum.reference_tokens) for datum in operation.work.data)
+            count_trained(self._run.base_model, tokens)
             return Deed(outcome, lambda c: usage.count_tokens(c, op.run, op.seq, tokens))
         if isinstance(outcome, AnubhavError) or not isinstance(operation, Load):
             return Deed(outcome, unsure=isinstance(operation, Step) and isinstance(outcome, Broken))

@@ -17,6 +17,7 @@ from anubhav.store import checkpoints as shelf
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow, SessionRow
+from anubhav.telemetry.notes import note
 from anubhav.training.accounts import Accounts
 from anubhav.training.bench import Bench, name_taken
 from anubhav.training.blends import Blends
@@ -33,7 +34,7 @@ from anubhav.training.quotas import check_quota
 from anubhav.training.refusals import FINAL, REFUSAL, VOID, is_open, stand_in
 from anubhav.training.sessions import Sessions
 from anubhav.training.snapshots import Pace, Snapshots
-from anubhav.training.standing import Standing, stand
+from anubhav.training.standing import Standing, census, stand
 from anubhav.training.turnstile import Turnstile
 from anubhav.types.checkpoints import TinkerPath, checked_ttl
 from anubhav.types.ids import AdapterId, RunId, new_id
@@ -84,6 +85,11 @@ class Desk:
     def awake(self) -> int:
         """How many runs are in their trainers' memory, or on their way there."""
         return sum(not turnstile.stopped for turnstile in self._turnstiles.values())
+
+    @property
+    def queue(self) -> Mapping[str, int]:
+        """Operations without an outcome, by what they wait for (training.standing)."""
+        return census(self._turnstiles.values(), self.promises.hitch)
 
     async def recover(self) -> None:
         """Go on with every run that has work waiting; the others come back when they are asked for."""
@@ -155,6 +161,7 @@ class Desk:
             if seq == 0 and not row
             else _owned(row, tenant, run)
         )
+        note(run=row.id, model=row.base_model)
         await self._check(tenant, row, place, operation)
         folder = None
         if isinstance(operation, Distil):

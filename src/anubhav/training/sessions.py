@@ -40,6 +40,10 @@ class Sessions:
         """Newest first."""
         return await self._database.run(lambda c: rows.list_of(c, tenant))
 
+    async def count(self) -> int:
+        """Those of all tenants that did not end."""
+        return await self._database.run(rows.count_open)
+
     async def search(self, tenant: str, wanted: Wanted, limit: int) -> tuple[list[SessionInfo], bool]:
         """The newest that fit, and whether there are more."""
         found = await self._database.run(lambda c: rows.search(c, tenant, wanted, limit + 1))

@@ -1,6 +1,7 @@
 """Where an operation stands that has no outcome yet: what comes before it, and who takes turns with it."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from anubhav.training.turnstile import Turnstile
@@ -19,6 +20,20 @@ class Standing:
     """Operations of other tenants for the same engine, which gives each tenant its turn."""
     hitch: str | None = None
     """What keeps its run from going on, if anything but work does."""
+
+
+def census(turnstiles: Iterable[Turnstile], hitch: Callable[[RunId], str | None]) -> Counter[str]:
+    """Operations without an outcome: `active` at their trainers, `waiting` for their turn, and `held` up.
+
+    Held up is what came before an operation in front of it did, and what a full disk or a stopped engine keeps.
+    """
+    found = Counter({"active": 0, "waiting": 0, "held": 0})
+    for one in turnstiles:
+        kept = bool(hitch(one.run.id)) or not one.due
+        active = 0 if one.at_work is None or kept else 1
+        found["active"] += active
+        found["held" if kept else "waiting"] += len(one.held) - active
+    return found
 
 
 def stand(turnstiles: Iterable[Turnstile], run: RunId, seq: int, hitch: str | None) -> Standing:

@@ -8,6 +8,7 @@ it leaves the trainer's memory, and whoever asks for it again makes another turn
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TypeVar
 
 from anubhav.errors import AnubhavError, Broken, Lost, Unavailable
@@ -15,6 +16,8 @@ from anubhav.ports import Trainer
 from anubhav.store import runs
 from anubhav.store.database import Connection, Database
 from anubhav.store.runs import OpRow, RunRow
+from anubhav.telemetry.metrics import count_operation
+from anubhav.telemetry.notes import noting
 from anubhav.training.bench import Bench, Deed
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.promises import Promises, read_outcome, write_outcome
@@ -61,7 +64,7 @@ class Turnstile:
         self._last = ""
         """The kind of what was done last, and left a trace."""
         self._arrived = asyncio.Event()
-        self._task = asyncio.create_task(self._serve(), name=f"turnstile {run.id}")
+        self._task = asyncio.create_task(self._noted(), name=f"turnstile {run.id}")
 
     @property
     def stopped(self) -> bool:
@@ -71,6 +74,11 @@ class Turnstile:
     def held(self) -> list[int]:
         """The numbers of the operations that have no outcome yet, of those that may still have one."""
         return [seq for seq, op in self._held.items() if op.kind not in (VOID, REFUSAL)]
+
+    @property
+    def due(self) -> bool:
+        """Whether what comes next is here; otherwise what is held waits for an operation that has not arrived."""
+        return self._next in self._held
 
     @property
     def trainer(self) -> Trainer:
@@ -87,6 +95,11 @@ class Turnstile:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._snapshots.stop()
+
+    async def _noted(self) -> None:
+        # The task would go on under the notes of the request that happened to begin it.
+        with noting(run=self.run.id, tenant=self.run.tenant, model=self.run.base_model):
+            await self._serve()
 
     async def _serve(self) -> None:
         await self._insist(self._restore)
@@ -175,12 +188,14 @@ class Turnstile:
         if op.kind in (VOID, REFUSAL):
             await self._settle(op, Deed(read_outcome(op.body)))
             return
-        self.at_work = op.seq
+        self.at_work, begun = op.seq, perf_counter()
         try:
             deed = Deed(self._damage) if self._damage else await self._insist(lambda: self._attempt(op))
         finally:
             self.at_work = None
+        failed, seconds = isinstance(deed.outcome, AnubhavError), perf_counter() - begun
         await self._settle(op, deed)
+        count_operation(self.run.base_model, op.kind, failed=failed, seconds=seconds)
         self._note(op)
         if deed.unsure:
             await self._insist(self._restore)
@@ -188,7 +203,7 @@ class Turnstile:
             await self._checkpoints.drop_folder(deed.obsolete)
         if op.kind == "Step":
             self._snapshots.count_step()
-            if not isinstance(deed.outcome, AnubhavError):
+            if not failed:
                 await self._snapshots.follow_step(op.seq)
 
     async def _attempt(self, op: OpRow) -> Deed:

@@ -40,9 +40,9 @@ async def list_models(house: House = Depends(house_of), who: Principal = Depends
 async def get_model(name: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> dict[str, Any]:
     voice = await house.voices.resolve(who.tenant, name)
     tuned = await house.voices.tuned(who.tenant, name)
-    if tuned:
-        return answers.model_json(voice.name, created=int(tuned.created_at), owner=tuned.tenant)
-    return answers.model_json(voice.name)
+    origin: Any = {"created": int(tuned.created_at), "owner": tuned.tenant} if tuned else {}
+    length = house.models[voice.base_model].context_length
+    return {**answers.model_json(voice.name, **origin), "max_model_len": length}
 
 
 @_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
