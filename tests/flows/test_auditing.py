@@ -9,8 +9,9 @@ from fake_model import write_model
 from anubhav.app import build
 from anubhav.episodes.recorder import Given
 from anubhav.flows.auditing import audit
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.sealing import seal
 from anubhav.gates.heldout import is_held_out

@@ -13,9 +13,10 @@ from school import ask, teach
 from anubhav.app import build
 from anubhav.errors import BadInput, NotFound
 from anubhav.flows import complete
-from anubhav.flows.chat import Question, Reply, begin
+from anubhav.flows.chat import Reply, begin
 from anubhav.flows.complete import Passage
 from anubhav.flows.house import House
+from anubhav.flows.questions import Question
 from anubhav.releases.register import Register
 from anubhav.settings import Settings
 from anubhav.types.checkpoints import Checkpoint

@@ -8,10 +8,11 @@ from fake_model import write_model
 
 from anubhav.app import build
 from anubhav.episodes.recorder import Given
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.gating import _tested
 from anubhav.flows.improve import start_lap
 from anubhav.flows.people import erase
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.sealing import seal
 from anubhav.gates.spending import ALPHA, level

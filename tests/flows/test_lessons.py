@@ -12,10 +12,11 @@ from fake_model import write_model
 
 from anubhav.app import build
 from anubhav.episodes.recorder import STAGE, Given
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.lessons import Pace, teach
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.sealing import seal
 from anubhav.learning.preference import weighted

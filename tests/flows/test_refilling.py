@@ -9,8 +9,9 @@ from fake_model import write_model
 
 from anubhav.app import build
 from anubhav.errors import BadInput, Busy
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
+from anubhav.flows.questions import Question
 from anubhav.flows.refilling import teach_refiller
 from anubhav.flows.writing import HOUSE
 from anubhav.learning.presets import Preset, Recipe

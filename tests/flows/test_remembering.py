@@ -8,8 +8,9 @@ from fake_model import write_model
 from tiny_llama import write_llama
 
 from anubhav.app import build
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
+from anubhav.flows.questions import Question
 from anubhav.settings import Settings
 from anubhav.types.chat import Message
 from anubhav.types.models import Model

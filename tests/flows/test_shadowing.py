@@ -16,10 +16,11 @@ from anubhav.app import build
 from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.episodes.recorder import Given
 from anubhav.errors import BadInput
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.people import erase, export
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.trying import review, roll_back
 from anubhav.settings import Settings

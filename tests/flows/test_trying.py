@@ -13,9 +13,10 @@ from fake_model import write_model
 from anubhav.app import build
 from anubhav.episodes.recorder import Given
 from anubhav.errors import BadInput, NotFound
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.reviewing import keep_reviewing
 from anubhav.flows.trying import measure_lift, roll_back

@@ -10,7 +10,8 @@ import pytest
 from anubhav.backends.fake.reading import FakeReader
 from anubhav.episodes.recorder import Given
 from anubhav.flows import judging
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
+from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.types.chat import Message
 

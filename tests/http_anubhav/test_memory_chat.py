@@ -10,7 +10,8 @@ from fake_model import write_model
 
 from anubhav.app import build
 from anubhav.catalog.folders import inspect
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
+from anubhav.flows.questions import Question
 from anubhav.memory.present import HEADER
 from anubhav.settings import Settings
 from anubhav.types.chat import Message

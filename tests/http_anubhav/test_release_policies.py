@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from school import ask, teach
 
-from anubhav.flows.chat import Question, begin
+from anubhav.flows.chat import begin
+from anubhav.flows.questions import Question
 from anubhav.types.experience import Lap, Release
 
 POLICY = "/v1/release-policies/default"

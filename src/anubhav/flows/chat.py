@@ -4,66 +4,27 @@ With a memory the messages are those of its prompt, and the reply is remembered 
 """
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
 
-from anubhav.errors import AnubhavError, BadInput
+from anubhav.errors import AnubhavError
 from anubhav.flows.continuing import name_calls
 from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
+from anubhav.flows.questions import Question, params_of
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
-from anubhav.rendering.renderer import Renderer
 from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
 from anubhav.telemetry.notes import note
-from anubhav.types.chat import Message, Tool
-from anubhav.types.experience import Arm, Choice, Episode, Turn
+from anubhav.types.experience import Arm, Choice, Episode
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Asked
 from anubhav.types.remembering import MemoryUse
-from anubhav.types.sampling import Grammar, SampleRequest, SamplingParams
-
-_USUAL_TOKENS = 1024
-"""When the client does not say how much it wants."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    model: str
-    messages: tuple[Message, ...]
-    n: int = 1
-    max_tokens: int | None = None
-    temperature: float = 1.0
-    top_k: int = -1
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    top_logprobs: int = 0
-    session: str | None = None
-    user: str | None = None
-    turn: Turn = "main"
-    trainable: bool = True
-    """False: recorded, and never learned from."""
-    kept: bool = True
-    """False: not recorded at all."""
-    grammar: Grammar | None = None
-    """What its words are held to; beside tools, what they are held to where none is called."""
-    forced: tuple[str, ...] = ()
-    """The tools of which one must be called; empty: as the model likes."""
-    several: bool = True
-    """More than one call in a reply, where it must call."""
-    settings: Mapping[str, Any] | None = None
-    """Variables of the model's own chat template."""
-    memory: MemoryUse | None = None
-    """Whether `messages` are only what is new, or a history: what was said before is remembered."""
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: tuple[tuple[int, float], ...] = ()
+from anubhav.types.sampling import SampleRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +51,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None
     prompt = renderer.render(found.messages if found else question.messages, settings=question.settings)
     room, tools = room_after(prompt, model), offered(question.messages)
-    params = SamplingParams(
-        min(question.max_tokens or _USUAL_TOKENS, room),
-        question.temperature,
-        question.top_k,
-        question.top_p,
-        question.seed,
-        renderer.stop_tokens,
-        question.presence_penalty,
-        question.frequency_penalty,
-        question.logit_bias,
-        _held(question, renderer, prompt, tools),
-    )
+    params = params_of(question, renderer, prompt, room)
     await check_bends(params, model)
     request = SampleRequest(
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
@@ -113,20 +63,6 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     clamped = room if (question.max_tokens or 0) > room else None
     reply = Reply(name, voice, prompt, stream, found.name if found else None, clamped)
     return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
-
-
-def _held(question: Question, renderer: Renderer, prompt: Sequence[int], tools: Sequence[Tool]) -> Grammar | None:
-    """What the reply is held to, for its calls and for its words."""
-    if question.forced:
-        called = [tool for tool in tools if tool.name in question.forced]
-        return renderer.force(prompt, called, several=question.several)
-    if question.grammar and tools:
-        if question.grammar.kind != "json_schema":
-            raise BadInput("Beside tools a reply can be held to a JSON schema only", hint="Leave out one of them.")
-        return renderer.either(tools, question.grammar.text)
-    if any(tool.strict for tool in tools):
-        return renderer.guard(tools)
-    return question.grammar
 
 
 async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:

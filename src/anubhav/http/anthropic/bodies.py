@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from anubhav.errors import BadInput
-from anubhav.flows.chat import Question
+from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
 from anubhav.http.tools import Wanted, bring, declared, wanted
 from anubhav.types.chat import Message, ToolCall

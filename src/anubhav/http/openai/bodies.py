@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from anubhav.errors import BadInput
-from anubhav.flows.chat import Question
 from anubhav.flows.complete import Passage
+from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
 from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.tools import ToolChoice, Tools, read_tools

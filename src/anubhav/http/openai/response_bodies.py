@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
-from anubhav.flows.chat import Question
+from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
 from anubhav.http.openai.items import Item, Lenient, Text, read_items, settle
 from anubhav.http.tools import Wanted, bring, declared, wanted
