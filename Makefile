@@ -9,7 +9,7 @@ TEST := .venv/.test-installed
 # PyPI's torch for Linux carries CUDA; the CPU build (2.13.0+cpu) wins wherever an index or a wheel folder offers it.
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --timeout 15 --retries 2
 
-.PHONY: setup demo test matrix check format clean
+.PHONY: setup demo test matrix clients check format clean
 
 setup: $(TEST)
 
@@ -21,6 +21,9 @@ test: $(TEST)
 
 matrix: $(TEST)
 	$(BIN)/python tests/compat/matrix.py
+
+clients: $(TEST)
+	$(BIN)/python tests/compat/clients/walk.py
 
 check: $(TEST)
 	$(BIN)/ruff format --check .
