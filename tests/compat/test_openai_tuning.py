@@ -297,3 +297,22 @@ def test_keys_without_the_scope_do_not_train(tinker_server: Any, taught: FineTun
             reader.fine_tuning.jobs.create(model="tiny", training_file=taught.training_file)
         with pytest.raises(openai.PermissionDeniedError):
             reader.models.delete(taught.fine_tuned_model or "")
+
+
+def test_a_real_decoder_learns_by_both_methods(llama_server: Any) -> None:
+    """Over the torch engine, whose losses and features are another code than the table's."""
+    server, _ = llama_server
+    with OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
+        for method, row in (("supervised", chat("Tea?", "Yes.")), ("dpo", preference("Tea?", "Yes.", "No."))):
+            numbers: Any = {"n_epochs": 4, "batch_size": 1, "learning_rate_multiplier": 4}
+            file, how = upload(client, [row]), {"type": method, method: {"hyperparameters": numbers}}
+            wanted: Any = {"model": "tiny", "training_file": file, "validation_file": file, "method": how}
+            job = ended(client, client.fine_tuning.jobs.create(**wanted).id)
+            assert job.status == "succeeded", job.error
+            found = losses(client, job.id)
+            assert found[-1] < found[0]
+            (last,) = client.fine_tuning.jobs.checkpoints.list(job.id, limit=1).data
+            assert (last.metrics.full_valid_loss or 99) < found[-1]
+        vectors = [one.embedding for one in client.embeddings.create(model="tiny", input=["tea", "x" * 300]).data]
+        assert [len(vector) for vector in vectors] == [64, 64]
+        assert vectors[0] != vectors[1]
