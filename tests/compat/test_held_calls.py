@@ -61,9 +61,7 @@ def fits(name: str, arguments: Any) -> bool:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "visit"}}])
 def test_a_call_that_must_come(gpt: openai.OpenAI, choice: Any, seed: int) -> None:
-    reply = gpt.chat.completions.create(
-        model="tiny", messages=ASK, tools=CHAT, tool_choice=choice, parallel_tool_calls=False, seed=seed
-    )
+    reply = gpt.chat.completions.create(model="tiny", messages=ASK, tools=CHAT, tool_choice=choice, seed=seed)
     (call,) = reply.choices[0].message.tool_calls or ()
     assert call.type == "function"
     assert fits(call.function.name, json.loads(call.function.arguments))

@@ -39,7 +39,7 @@ class Question:
     """What its words are held to; beside tools, what they are held to where none is called."""
     forced: tuple[str, ...] = ()
     """The tools of which one must be called; empty: as the model likes."""
-    several: bool = True
+    several: bool = False
     """More than one call in a reply, where it must call."""
     settings: Mapping[str, Any] | None = None
     """Variables of the model's own chat template."""

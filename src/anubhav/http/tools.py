@@ -18,14 +18,15 @@ class Wanted:
     tools: tuple[Tool, ...] = ()
     forced: tuple[str, ...] = ()
     """Those of which one must be called."""
-    several: bool = True
+    several: bool = False
+    """More than one call where one must come: only if the client says so, for small models would go on and on."""
 
 
 def declared(name: str, description: str | None, schema: Mapping[str, Any] | None, *, strict: bool = False) -> Tool:
     return Tool(name, description or "", json.dumps(schema or {"type": "object", "properties": {}}), strict)
 
 
-def wanted(tools: Sequence[Tool], choice: str | tuple[str, ...], *, several: bool = True) -> Wanted:
+def wanted(tools: Sequence[Tool], choice: str | tuple[str, ...], *, several: bool = False) -> Wanted:
     """`choice`: none, auto, required, or the names of those of which one must be called.
 
     Raises BadInput for names that are not declared and for more tools than a prompt could hold.

@@ -178,7 +178,7 @@ def _wanted(body: Asked) -> Wanted:
     if choice is None:
         return wanted(found, "auto")
     how = (choice.name or "",) if choice.type == "tool" else {"any": "required"}.get(choice.type, choice.type)
-    return wanted(found, how, several=not choice.disable_parallel_tool_use)
+    return wanted(found, how, several=choice.disable_parallel_tool_use is False)
 
 
 def _grammar(body: Messages) -> Grammar | None:

@@ -138,8 +138,8 @@ def _wanted(body: Create) -> Wanted:
     if isinstance(choice, Chosen):
         if choice.type != "function" or not choice.name:
             raise BadInput(f"tool_choice of type {choice.type[:50]!r} is not in this build", hint="Name a function.")
-        return wanted(found, (choice.name,), several=body.parallel_tool_calls is not False)
-    return wanted(found, choice or "auto", several=body.parallel_tool_calls is not False)
+        return wanted(found, (choice.name,), several=body.parallel_tool_calls is True)
+    return wanted(found, choice or "auto", several=body.parallel_tool_calls is True)
 
 
 def _grammar(body: Create) -> Grammar | None:

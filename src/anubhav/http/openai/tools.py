@@ -43,7 +43,7 @@ def read_tools(tools: list[ToolBody] | None, choice: ToolChoice | None, *, sever
     """Raises BadInput for a choice that no tool fits."""
     functions = [tool.function for tool in tools or () if tool.type == "function" and tool.function]
     found = [declared(one.name, one.description, one.parameters, strict=bool(one.strict)) for one in functions]
-    return wanted(found, _choice(choice), several=several is not False)
+    return wanted(found, _choice(choice), several=several is True)
 
 
 def _choice(choice: ToolChoice | None) -> str | tuple[str, ...]:
