@@ -80,7 +80,7 @@ class Ready:
 
     url: str
     sign_in: str
-    """The status page with a token that works once."""
+    """The console with a token that works once."""
     key: str | None
     """The operator's key; None when it was chosen by hand and needs no printing."""
     models: tuple[str, ...]

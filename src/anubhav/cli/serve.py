@@ -74,7 +74,7 @@ def serve(  # noqa: PLR0913 - one for each option
     log_level: Literal["debug", "info", "warning", "error"] | None,
     verbose: bool,
 ) -> None:
-    """Serve the Tinker, OpenAI and feedback APIs and the status page on one port.
+    """Serve the Tinker, OpenAI and feedback APIs and the console on one port.
 
     NAME is a catalogue name, hf:<organisation>/<name>, or a model folder; a catalogue model is fetched if it is not
     here. ANUBHAV_API_KEY chooses the API key; otherwise one is made and kept in the data folder.

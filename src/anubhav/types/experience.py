@@ -196,7 +196,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """One turn of the learning loop, as the status page and `anubhav lap` show it."""
+    """One turn of the learning loop, as the console and `anubhav lap` show it."""
 
     id: str
     alias: str

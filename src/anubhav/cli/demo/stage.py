@@ -21,7 +21,7 @@ _STOP_SECONDS = 35
 class Stage:
     url: str
     sign_in: str
-    """The status page's address; it signs one browser in."""
+    """The console's address; it signs one browser in."""
     key: str
 
 
