@@ -3,6 +3,7 @@
 import click
 
 from anubhav.cli.adapters import export, import_adapter
+from anubhav.cli.backup import backup, restore
 from anubhav.cli.cluster import cluster
 from anubhav.cli.demo import demo
 from anubhav.cli.doctor import doctor
@@ -61,6 +62,8 @@ for command in (
     verdicts,
     models,
     key,
+    backup,
+    restore,
     export,
     import_adapter,
     verify,

@@ -8,7 +8,7 @@ from anubhav.http.anubhav.judgement import router as judgement_router
 from anubhav.http.anubhav.laps import router as laps_router
 from anubhav.http.anubhav.memory import router as memory_router
 from anubhav.http.anubhav.memory_policies import router as memory_policies_router
-from anubhav.http.anubhav.metrics import router as metrics_router
+from anubhav.http.anubhav.operations import router as operations_router
 from anubhav.http.anubhav.people import router as people_router
 from anubhav.http.anubhav.probes import router as probes_router
 from anubhav.http.anubhav.releases import router as releases_router
@@ -30,7 +30,7 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     remembered = (memory_router, memory_policies_router)
     for router in (
         anubhav_router,
-        metrics_router,
+        operations_router,
         *loop,
         people_router,
         *remembered,
