@@ -5,6 +5,7 @@ import click
 from anubhav.cli.adapters import export, import_adapter
 from anubhav.cli.backup import backup, restore
 from anubhav.cli.cluster import cluster
+from anubhav.cli.config import config
 from anubhav.cli.demo import demo
 from anubhav.cli.doctor import doctor
 from anubhav.cli.episodes import episodes
@@ -44,6 +45,7 @@ for command in (
     serve,
     demo,
     doctor,
+    config,
     run,
     launch,
     lap,
