@@ -57,6 +57,7 @@ from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
 from anubhav.store.database import Database
 from anubhav.store.vault import DATABASE, Vault
+from anubhav.telemetry.traces import exporting
 from anubhav.training.desk import Desk
 from anubhav.training.limits import Limits
 from anubhav.types.ids import new_id
@@ -143,7 +144,8 @@ def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], Non
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
     with closing(_bind(settings)) as listener:
         models = _find_models(settings, report)
-        asyncio.run(_serve(settings, models, listener, announce))
+        with exporting():
+            asyncio.run(_serve(settings, models, listener, announce))
 
 
 @asynccontextmanager

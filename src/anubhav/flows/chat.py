@@ -13,6 +13,7 @@ from anubhav.flows.failing import fail, watched
 from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
+from anubhav.flows.tracing import traced
 from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.telemetry.notes import note
@@ -87,7 +88,8 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     if question.kept:  # what is not kept when it goes well is not counted when it does not
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     reply = Reply(name, voice, prompt, stream, found.name if found else None)
-    return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
+    pieces = _recorded(house, request, question, arm, reply, found)
+    return replace(reply, pieces=traced(name, voice, request, question.session, pieces))
 
 
 async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:
