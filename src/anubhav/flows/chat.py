@@ -15,6 +15,7 @@ from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.questions import Question, params_of
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
+from anubhav.flows.tracing import traced
 from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
@@ -62,7 +63,8 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     clamped = room if (question.max_tokens or 0) > room else None
     reply = Reply(name, voice, prompt, stream, found.name if found else None, clamped)
-    return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
+    pieces = _recorded(house, request, question, arm, reply, found)
+    return replace(reply, pieces=traced(name, voice, request, question.session, pieces))
 
 
 async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:
