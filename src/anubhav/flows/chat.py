@@ -21,6 +21,7 @@ from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
 from anubhav.telemetry.notes import note
+from anubhav.types.chat import NOTHING
 from anubhav.types.experience import Arm, Choice, Episode
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Asked
@@ -110,8 +111,9 @@ async def _recorded(
                 if kept.trainable and kept.turn == "main":
                     house.critic.remember(kept)
                     await take_hint(house, replace(kept, messages=question.messages) if found else kept)
-                if found:
-                    await keep(house, found, tenant, episode.choices[0].text)
+                said = sum((one.heard for one in heard[0]), NOTHING)
+                if found and not said.calls:  # a turn that calls tools is not over: the next request brings it
+                    await keep(house, found, tenant, said.content)
             yield piece
     if kept and kept.trainable and kept.turn == "main" and arm == "stable":
         house.trials.shadows.offer(Asked(reply.id, voice.name, request, question.stop))

@@ -15,6 +15,7 @@ from anubhav.http.auth import needs, principal
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.ollama import answers, bodies
 from anubhav.types.models import Principal
 
@@ -70,7 +71,7 @@ async def _answer(
     reply = await chat.begin(house, who.tenant, bodies.question(body, identify(request.headers, body, body.texts)))
     if body.stream is not False:
         lines = answers.lines(reply, shape, started, request.state.request_id)
-        return EventStream(lines, {"content-type": "application/x-ndjson"})
+        return EventStream(lines, {"content-type": "application/x-ndjson", **headers_of(reply)})
     found = await unless_gone(request.receive, answers.whole(reply, shape, started))
     if found is None:
         raise Gone("The client hung up before the answer was whole")
