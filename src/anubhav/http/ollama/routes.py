@@ -22,8 +22,8 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api")
 
 
-@router.get("/version")
-async def tell_version(_: Principal = Depends(principal)) -> dict[str, str]:
+@router.get("/version", dependencies=[Depends(needs("train", "sample", "read"))])
+async def tell_version() -> dict[str, str]:
     return {"version": version("anubhav")}
 
 
