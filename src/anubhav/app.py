@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
+from anubhav.episodes.conversations import Conversations
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
@@ -43,6 +44,7 @@ from anubhav.http.door import LOOPBACK
 from anubhav.http.errors import answer
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
+from anubhav.releases.holds import Holds
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.releases.schedules import Schedules
@@ -62,6 +64,7 @@ from anubhav.telemetry.traces import exporting
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
+from anubhav.training.runbook import RunBook
 from anubhav.training.uploads import Uploads
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
@@ -249,9 +252,11 @@ def _join(
         desk=desk,
         uploads=uploads,
         jobs=JobBook(database, desk, uploads),
+        runs=RunBook(database),
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
         recorder=Recorder(database, policies, renderers),
+        conversations=Conversations(database),
         policies=policies,
         people=People(database),
         lineage=Lineage(database),
@@ -263,6 +268,7 @@ def _join(
         register=Register(database),
         trials=Trials(database),
         laps=LapBook(database),
+        holds=Holds(database),
         schedules=Schedules(database),
         probes=ProbeShelf(database),
         heard=Heard(),

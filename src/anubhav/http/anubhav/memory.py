@@ -5,14 +5,13 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows import amending
 from anubhav.flows.house import House
-from anubhav.http.anubhav import memory_pages, pages
 from anubhav.http.anubhav.bodies import Body
 from anubhav.http.anubhav.routes import Limit, house_of
 from anubhav.http.auth import needs, principal
@@ -24,7 +23,6 @@ Json = dict[str, Any]
 Name = Annotated[str | None, Query(max_length=200)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
 _LINES = 500
-_SHOWN = 200
 
 
 class ChunkBody(Body):
@@ -127,21 +125,6 @@ async def clear(memory: str, house: House = Depends(house_of), who: Principal = 
     """All of it, its ledger too."""
     await house.memories.drop(who.tenant, memory)
     return {"id": memory, "deleted": True}
-
-
-@router.get("/memory")
-async def page(request: Request, id: Name = None, house: House = Depends(house_of)) -> Response:
-    """The operator's, of every tenant."""
-    who: Principal | None = getattr(request.state, "principal", None)
-    if who is None or not who.operator or "admin" not in who.scopes:
-        return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
-    if id is None:
-        shown = memory_pages.list_page(await house.memories.list_of(None, limit=_SHOWN))
-    else:
-        found = await house.memories.get(None, id)
-        lines = await house.memories.ledger(found.id, LedgerFilter(), None, _SHOWN)
-        shown = memory_pages.memory_page(found, lines)
-    return HTMLResponse(shown, headers=pages.HEADERS)
 
 
 def memory_json(found: Shelved) -> Json:
