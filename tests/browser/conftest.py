@@ -5,18 +5,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from fake_model import write_model
 from loopback import Loopback, hosted
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from seeds import seed
-
-from anubhav.types.models import Principal
+from windows import OPERATOR, Watched
 
 CHROMIUM = shutil.which("chromium")
-OPERATOR = Principal("local", "key_browser", operator=True)
 _ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -47,28 +44,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS])
         yield browser
         browser.close()
-
-
-class Watched:
-    """What a page must not do: complain, or ask anybody but this machine."""
-
-    def __init__(self, page: Page) -> None:
-        self.complaints: list[str] = []
-        self.abroad: list[str] = []
-        self.allowed: tuple[str, ...] = ()
-        """Complaints that the test is about."""
-        page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
-        page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
-        page.on("request", self._see)
-
-    def _see(self, request: object) -> None:
-        address = urlsplit(getattr(request, "url", ""))
-        if address.scheme not in ("data", "blob", "about") and address.hostname != "127.0.0.1":
-            self.abroad.append(address.geturl())
-
-    def check(self) -> None:
-        assert not self.abroad
-        assert not [one for one in self.complaints if not any(part in one for part in self.allowed)]
 
 
 @pytest.fixture

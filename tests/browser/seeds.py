@@ -27,16 +27,16 @@ async def seed(house: House) -> None:
         name = await say(house, question, answer, session=f"visit-{1 + place % 2}", user=("mira", "jonas")[place % 2])
         good = place % 2 == 0
         await react(house, "local", [Given(name, "thumb", good, rater="mira")])
-    await release(house, BEFORE, "grew from 0.31 to 0.62 on the shop's questions")
-    await release(house, AFTER, "grew from 0.62 to 0.88 on the shop's questions")
+    await release(house, BEFORE, 0.31, 0.62)
+    await release(house, AFTER, 0.62, 0.88)
 
 
-async def say(house: House, question: str, *answers: str, **told: str) -> str:
+async def say(house: House, question: str, *answers: str, alias: str = "default", **told: str) -> str:
     """A recorded reply with so many answers; returns its id."""
     renderer, messages = house.renderers["tiny"], (Message("user", question),)
     choices = tuple(_choice(tuple(renderer.encode(answer)), answer) for answer in answers)
     episode = Episode(
-        new_id("ep"), "local", "default", "tiny", None, messages, tuple(renderer.render(messages)), choices, 1.0,
+        new_id("ep"), "local", alias, "tiny", None, messages, tuple(renderer.render(messages)), choices, 1.0,
         time.time(), 0.4, waited=0.1, **told,
     )  # fmt: skip
     return (await house.recorder.record(episode)).id
@@ -46,15 +46,16 @@ def _choice(tokens: tuple[int, ...], answer: str) -> Choice:
     return Choice(tokens, (-0.5,) * len(tokens), answer, "stop")
 
 
-async def release(house: House, answer: str, why: str) -> Checkpoint:
+async def release(house: House, answer: str, was: float, now: float) -> Checkpoint:
     """The alias answers so from now on, as after a lap whose candidate passed."""
     taught = await teach_talks(house.desk, house.renderers["tiny"], "anubhav", [(ask(QUESTION), answer)])
-    comparison = Comparison("target-shop", 40, 0.62, 0.88, 0.26, 0.14, 0.38, outcome="pass")
+    gain, why = now - was, f"grew from {was} to {now} on the shop's questions"
+    comparison = Comparison("target-shop", 40, was, now, gain, gain - 0.12, gain + 0.12, outcome="pass")
     verdict = {"outcome": "pass", "reason": why, "comparisons": _plain([comparison])}
-    now = time.time()
-    lap = Lap(new_id("lap"), "default", "done", "done", now - 80, now, {"verdict": verdict})
+    at = time.time()
+    lap = Lap(new_id("lap"), "default", "done", "done", at - 80, at, {"verdict": verdict})
     passed = Release(
-        new_id("rel"), "default", str(taught.path), taught.adapter, "promote", "local", why, now, lap.id, verdict
+        new_id("rel"), "default", str(taught.path), taught.adapter, "promote", "local", why, at, lap.id, verdict
     )
     await house.register.settle(passed, lap, "{}", None)
     return taught

@@ -131,8 +131,9 @@ def _of_lap(lap: Lap, now: float) -> list[Need]:
     if lap.state == "failed":
         return [Need("failed", lap.alias, str(lap.report.get("failure", "The lap failed")), lap.id)]
     match lap.report.get("verdict"):
-        case {"outcome": ("fail" | "inconclusive") as outcome, "reason": str(reason)}:
-            word = "refused" if outcome == "fail" else "held back"
-            return [Need("refused", lap.alias, f"The candidate was {word}: {reason}", lap.id)]
+        case {"outcome": "fail", "reason": str(reason)}:
+            return [Need("refused", lap.alias, f"The candidate was refused: {reason}", lap.id)]
+        case {"outcome": "inconclusive", "reason": str(reason)}:
+            return [Need("refused", lap.alias, f"The candidate was held back: {reason}", lap.id)]
         case _:
             return []

@@ -25,7 +25,7 @@ async def list_runs(before: Annotated[int | None, Query(ge=1)] = None, house: Ho
 async def run(run: str, house: House = Depends(house_of)) -> Response:
     found = await house.runs.find(None, run)
     measured = await house.runs.measured(run, None, _OPERATIONS)
-    names = sorted({name for one in measured for name in one.metrics})
+    names = sorted({name for one in measured for name in one.metrics if name != "step"})
     checkpoints = await house.desk.checkpoints.list(found.tenant, RunId(run))
     return await show(
         house, "run.html", "/training_runs", run=found, measured=measured[::-1], names=names, checkpoints=checkpoints

@@ -49,7 +49,7 @@ def _said(one: Feedback) -> Json:
         return {"sign": "up", "text": f"preferred to {one.against}"}
     value = one.value or 0.0
     if one.kind == "thumb":
-        return {"sign": "up" if value else "down", "text": "👍 good" if value else "👎 bad"}
+        return {"sign": "up" if value else "down", "text": "good" if value else "bad"}
     name = one.text or one.kind
     return {"sign": "up" if value > 0.5 else "down" if value < 0.5 else "flat", "text": f"{name}: {value:g}"}
 
@@ -59,7 +59,7 @@ def turn(episode: Episode, feedback: Sequence[Feedback]) -> Json:
     asked = [one.content for one in episode.messages if one.role == "user"]
     return {
         "id": episode.id,
-        "alias": episode.alias,
+        "alias": f"{episode.alias} (a candidate, unheard)" if episode.arm == "shadow" else episode.alias,
         "arm": episode.arm,
         "adapter": episode.adapter or episode.base_model,
         "session": episode.session,

@@ -100,7 +100,7 @@ async function listen(turn, body, columns) {
     });
     samples.forEach((sample) => finish(turn, sample));
     if (samples.length > 1) column.insertBefore(spread(samples), samples[0].element);
-    tell(`${body.model} has answered`, { seconds: 2 });
+    find("#announce").textContent = `${body.model} has answered`;
   } catch (problem) {
     const stopped = problem.name === "AbortError";
     samples.forEach((sample) => sample.element.classList.remove("busy"));
@@ -137,8 +137,8 @@ function finish(turn, sample) {
   sample.element.classList.remove("busy");
   if (sample.tokens.length) showTokens(sample);
   const button = (label, act, more = {}) => make("button", { type: "button", class: "small", onclick: act, ...more }, label);
-  const up = button("👍", () => judge(sample, true, [up, down]), { "aria-label": "Good answer", "aria-pressed": "false" });
-  const down = button("👎", () => judge(sample, false, [down, up]), { "aria-label": "Bad answer", "aria-pressed": "false" });
+  const up = button("▲ Good", () => judge(sample, true, [up, down]), { "aria-pressed": "false" });
+  const down = button("▼ Bad", () => judge(sample, false, [down, up]), { "aria-pressed": "false" });
   const keep = button("Continue with this", () => choose(turn, sample), { "aria-pressed": "false" });
   const row = make("p", { class: "line" }, up, down, button("Correct", () => correct(sample)), button("Retry", () => again(turn)), keep,
     make("span", { class: "quiet" }, sample.finish === "length" ? "cut short at the most tokens" : ""));
@@ -191,6 +191,10 @@ async function give(given, done, link = null) {
   }
 }
 
+function wide(label, ...parts) {
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, make("table", {}, ...parts));
+}
+
 // --- several answers, and tokens -------------------------------------------------------------------------------------
 function spread(samples) {
   const counts = new Map();
@@ -199,8 +203,8 @@ function spread(samples) {
     make("td", { class: "num" }, `${count} of ${samples.length}`),
     make("td", {}, make("progress", { max: String(samples.length), value: String(count), "aria-label": `${count} of ${samples.length}` })),
     make("td", { class: "wide" }, text.slice(0, 120) || "(nothing)")));
-  return make("details", { class: "spread", open: true }, make("summary", {}, `${counts.size} different answers of ${samples.length}`),
-    make("table", {}, make("thead", {}, make("tr", {}, make("th", { class: "num" }, "Times"), make("th", {}, "Share"), make("th", {}, "Answer"))), make("tbody", {}, ...rows)));
+  return make("details", { class: "spread", open: true }, make("summary", {}, counts.size === 1 ? `${samples.length} answers, all alike` : `${samples.length} answers, ${counts.size} different`),
+    wide("Answers", make("thead", {}, make("tr", {}, make("th", { class: "num" }, "Times"), make("th", {}, "Share"), make("th", {}, "Answer"))), make("tbody", {}, ...rows)));
 }
 
 function showTokens(sample) {
@@ -211,5 +215,5 @@ function showTokens(sample) {
   const rows = sample.tokens.map((one) => make("tr", {}, make("td", {}, make("code", {}, JSON.stringify(one.token))), make("td", { class: "num" }, percent(one)),
     make("td", {}, one.top_logprobs.map((other) => `${JSON.stringify(other.token)} ${percent(other)}`).join("  "))));
   sample.element.append(make("details", {}, make("summary", {}, `${rows.length} tokens`),
-    make("table", {}, make("thead", {}, make("tr", {}, make("th", {}, "Token"), make("th", { class: "num" }, "Chance"), make("th", {}, "Likeliest"))), make("tbody", {}, ...rows))));
+    wide("Tokens", make("thead", {}, make("tr", {}, make("th", {}, "Token"), make("th", { class: "num" }, "Chance"), make("th", {}, "Likeliest"))), make("tbody", {}, ...rows))));
 }

@@ -14,7 +14,7 @@ async function look() {
   for (const one of settled) {
     last = one.seq;
     for (const [name, value] of Object.entries(one.metrics)) {
-      if (!Number.isFinite(value)) continue;
+      if (!Number.isFinite(value) || name === "step") continue;
       if (!series.has(name)) series.set(name, chart(name));
       const { points } = series.get(name);
       points[0].push(one.seq);
