@@ -16,6 +16,7 @@ from anubhav.http.anubhav import memory_pages, pages
 from anubhav.http.anubhav.bodies import Body
 from anubhav.http.anubhav.routes import Limit, house_of
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.types.models import Principal
 from anubhav.types.remembering import LedgerFilter, LedgerLine, Shelved
 
@@ -76,7 +77,12 @@ async def get_ledger(
     return {"data": [line_json(line) for line in lines], "next": lines[-1].seq if len(lines) == limit else None}
 
 
-@router.get("/v1/memories/{memory}/export", response_model=None, dependencies=[Depends(needs("read"))])
+@router.get(
+    "/v1/memories/{memory}/export",
+    response_class=StreamingResponse,
+    responses=tells("application/jsonl"),
+    dependencies=[Depends(needs("read"))],
+)
 async def export(
     memory: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> StreamingResponse:
@@ -129,7 +135,7 @@ async def clear(memory: str, house: House = Depends(house_of), who: Principal = 
     return {"id": memory, "deleted": True}
 
 
-@router.get("/memory")
+@router.get("/memory", response_class=HTMLResponse, responses=pages.SIGN_IN)
 async def page(request: Request, id: Name = None, house: House = Depends(house_of)) -> Response:
     """The operator's, of every tenant."""
     who: Principal | None = getattr(request.state, "principal", None)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from minijinja import Environment
 
 from anubhav.flows.trying import Lift
+from anubhav.http.description import tells
 from anubhav.types.experience import Episode, Feedback, Lap, Release
 
 Json = dict[str, Any]
@@ -20,6 +21,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+SIGN_IN = tells("text/html", status=401, why="The page says how to sign in")
 STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _WEB = files("anubhav").joinpath("web")
 

@@ -14,6 +14,7 @@ from anubhav.flows.react import react
 from anubhav.flows.trying import measure_lift
 from anubhav.http.anubhav import answers, bodies, pages
 from anubhav.http.auth import COOKIE, Keyring, needs, principal
+from anubhav.http.description import tells
 from anubhav.types.models import SCOPES, Principal
 from anubhav.types.quotas import Quota
 
@@ -106,7 +107,7 @@ async def set_quota(tenant: bodies.Name, body: bodies.Quota, keyring: Keyring = 
     return await get_quota(tenant, keyring)
 
 
-@router.get("/")
+@router.get("/", response_class=HTMLResponse, responses=pages.SIGN_IN | tells(status=303, why="Signed in"))
 async def page(
     request: Request,
     token: str | None = None,
@@ -130,7 +131,7 @@ async def page(
     return HTMLResponse(shown, headers=pages.HEADERS)
 
 
-@router.get("/static/{name}")
+@router.get("/static/{name}", response_class=Response, responses=tells("text/css", "image/svg+xml"))
 async def static(name: str) -> Response:
     content = pages.static(name)
     if content is None:
