@@ -135,7 +135,7 @@ async def clear(memory: str, house: House = Depends(house_of), who: Principal = 
     return {"id": memory, "deleted": True}
 
 
-@router.get("/memory", response_class=HTMLResponse, responses=pages.SIGN_IN)
+@router.get("/memory", response_class=Response, responses=pages.PAGE)
 async def page(request: Request, id: Name = None, house: House = Depends(house_of)) -> Response:
     """The operator's, of every tenant."""
     who: Principal | None = getattr(request.state, "principal", None)

@@ -21,7 +21,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-SIGN_IN = tells("text/html", status=401, why="The page says how to sign in")
+PAGE = tells("text/html") | tells("text/html", status=401, why="The page says how to sign in")
 STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _WEB = files("anubhav").joinpath("web")
 

@@ -107,7 +107,13 @@ async def set_quota(tenant: bodies.Name, body: bodies.Quota, keyring: Keyring = 
     return await get_quota(tenant, keyring)
 
 
-@router.get("/", response_class=HTMLResponse, responses=pages.SIGN_IN | tells(status=303, why="Signed in"))
+@router.head("/", include_in_schema=False)
+async def knock() -> Response:
+    """Claude Code looks so whether anybody is here. It uses up no sign-in address, as a page's own route would."""
+    return Response()
+
+
+@router.get("/", response_class=Response, responses=pages.PAGE | tells(status=303, why="Signed in"))
 async def page(
     request: Request,
     token: str | None = None,
