@@ -37,8 +37,10 @@ async def test_what_needs_no_key_is_what_the_door_lets_through(front: Any, descr
 
 async def test_every_address_tells_how_it_refuses(described: dict[str, Any]) -> None:
     for method, path, operation in operations(described):
-        schema = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
-        assert schema == {"$ref": "#/components/schemas/Refusal"}, (method, path)
+        refusal = operation["responses"]["4XX"]["content"]
+        page = "text/html" in operation["responses"].get("200", {}).get("content", {})
+        told = refusal["text/html" if page else "application/json"]["schema"]
+        assert page or told == {"$ref": "#/components/schemas/Refusal"}, (method, path)
         assert "422" not in operation["responses"]
 
 

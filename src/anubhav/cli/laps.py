@@ -99,6 +99,23 @@ _turning("cancel", "End the lap of ALIAS without a verdict; its feedback stays u
 
 
 @lap.command()
+@click.option("--why", default="", help="Shown to whoever asks for a lap meanwhile.")
+@takes_remote
+def hold(remote: Remote, why: str) -> None:
+    """Stop learning as a whole: no lap begins, and those that run rest."""
+    remote.put("/v1/learning", {"paused": True, "why": why})
+    click.echo("Learning is paused. Let it go on: anubhav lap unhold")
+
+
+@lap.command()
+@takes_remote
+def unhold(remote: Remote) -> None:
+    """Let learning go on."""
+    remote.put("/v1/learning", {"paused": False})
+    click.echo("Learning goes on.")
+
+
+@lap.command()
 @click.argument("alias", default="default")
 @click.option("--every", metavar="6h", help="Time between laps: 30m, 6h, 1d.")
 @click.option("--after", type=click.IntRange(1), metavar="N", help="Unread judgements that begin a lap.")

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anubhav.episodes.conversations import Conversations
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
@@ -14,6 +15,7 @@ from anubhav.gates.probes import ProbeShelf
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
 from anubhav.ports import Reader
+from anubhav.releases.holds import Holds
 from anubhav.releases.laps import LapBook
 from anubhav.releases.register import Register
 from anubhav.releases.schedules import Schedules
@@ -26,8 +28,10 @@ from anubhav.rewards.lookout import Lookout
 from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
+from anubhav.store.vault import Vault
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
+from anubhav.training.runbook import RunBook
 from anubhav.training.uploads import Uploads
 from anubhav.types.models import Model
 
@@ -41,9 +45,11 @@ class House:
     desk: Desk
     uploads: Uploads
     jobs: JobBook
+    runs: RunBook
     voices: Voices
     sampling: SamplingSessions
     recorder: Recorder
+    conversations: Conversations
     policies: Policies
     people: People
     lineage: Lineage
@@ -55,11 +61,13 @@ class House:
     register: Register
     trials: Trials
     laps: LapBook
+    holds: Holds
     schedules: Schedules
     probes: ProbeShelf
     heard: Heard
     links: Links
     memories: Shelf
     memory_policies: MemoryPolicies
+    vault: Vault
     posts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     """Where the engines are, and who lives of them."""

@@ -30,10 +30,11 @@ log = logging.getLogger(__name__)
 async def start_lap(house: House, alias: str, who: str, preset: Preset | None = None) -> Lap:
     """Begin a lap in the background, by the recipe for the model's size unless another one is given.
 
-    Raises BadInput when there is nothing to learn from, Busy while one runs.
+    Raises BadInput when there is nothing to learn from or learning is on hold, Busy while one runs.
     """
     if alias in house.models or "@" in alias or "tinker://" in alias:
         raise BadInput(f"{alias[:100]!r} is fixed; only an alias learns", hint="Ask for `default`, and teach that.")
+    await house.holds.check()
     lap = house.laps.open(alias)
     try:
         incumbent = await house.voices.resolve(TENANT, f"{alias}@stable")

@@ -66,7 +66,8 @@ async def keep_schedules(house: House, *, seconds: float = _SECONDS, clock: Call
     while True:
         await asyncio.sleep(seconds)
         try:
-            await begin_due(house, clock())
-            await learn_due(house)
+            if await house.holds.standing() is None:
+                await begin_due(house, clock())
+                await learn_due(house)
         except Exception:
             log.exception("what is due could not be looked for")

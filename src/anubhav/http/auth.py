@@ -24,7 +24,9 @@ _HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
 """Tokenizer files, as a model hub serves them: its clients send no key of ours."""
 _SIGNED = re.compile(r"/api/v1/signed/[^/]+/[^/]+")
 """Downloads at addresses this server signed: the route checks the signature."""
-_PAGES = re.compile(r"/|/memory|/favicon\.ico|/static/.+")
+_PAGES = re.compile(
+    r"/|/(playground|review|releases|memory)|/(sessions|training_runs)(/.+)?|/episodes/[^/]+|/favicon\.ico|/static/.+"
+)
 """A page itself turns to its sign-in text when there is no principal."""
 
 

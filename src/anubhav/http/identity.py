@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from anubhav.errors import BadInput
+from anubhav.http.memories import memory_use
 from anubhav.types.experience import Turn
+from anubhav.types.remembering import MemoryUse
 
 _LONGEST = 200
 _SIDE = re.compile(
@@ -37,12 +39,13 @@ class Identity:
     trainable: bool = True
     kept: bool = True
     """False: nothing of it is recorded."""
+    memory: MemoryUse | None = None
 
 
 def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, str]]) -> Identity:
     """`body` is a request of any dialect, which has some of the fields; `texts`: (role, content) of its messages.
 
-    Raises BadInput for an X-Turn-Type or X-Anubhav-Train that says neither.
+    Raises BadInput for an X-Turn-Type, X-Anubhav-Train or X-Anubhav-Memory that says nothing known.
     """
 
     def said(name: str) -> Any:
@@ -61,7 +64,8 @@ def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, s
     )  # fmt: skip
     trains = _choice(headers.get("x-anubhav-train"), "X-Anubhav-Train", ("yes", "no")) != "no"
     turn = _choice(headers.get("x-turn-type"), "X-Turn-Type", ("main", "side")) or _usual_turn(texts)
-    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False)
+    memory = memory_use(said("memory"), headers.get("x-anubhav-memory"))
+    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False, memory)
 
 
 def _usual_turn(texts: Iterable[tuple[str, str]]) -> Turn:

@@ -50,6 +50,11 @@ class LapBook:
         """Whether any lap runs; one that is paused does not."""
         return any(lap.state == "running" for lap in self._open.values())
 
+    @property
+    def open_now(self) -> list[Lap]:
+        """Those that began, running or paused."""
+        return [lap for alias, lap in self._open.items() if alias in self._tasks]
+
     def open(self, alias: str) -> Lap:
         """The alias's turn, for now in memory alone. Raises Busy, naming it, while another lap of this alias runs."""
         if alias in self._open:

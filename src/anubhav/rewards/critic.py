@@ -76,6 +76,19 @@ class Critic:
         """
         return await self._score(alias, base_model, items, audit=False, watched=watched)
 
+    async def appraise(self, alias: str, answers: Sequence[tuple[Episode, int]]) -> list[Estimate | None]:
+        """The same of answers that are recorded, by what was read of them when they were given.
+
+        None for those nothing is known about yet.
+        """
+        mind = await self.mind(alias)
+        views = [await self.gallery.view(*one) for one in answers] if mind and mind.steps else []
+        if mind is None or not views:
+            return [None] * len(answers)
+        known = mind.estimate([view for view in views if view])
+        left = iter(known)
+        return [next(left) if view else None for view in views]
+
     async def observe(self, alias: str) -> int:
         """Take a step for each judgement not counted yet; returns how many there were."""
         async with self._lock(alias):

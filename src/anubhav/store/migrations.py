@@ -270,6 +270,13 @@ CREATE INDEX tuned_models_by_tenant ON tuned_models (tenant, seq);
 CREATE INDEX tuned_models_by_path ON tuned_models (path);
 """
 
+_LOOKING = """
+CREATE INDEX episodes_by_time ON episodes (created_at);
+CREATE INDEX feedback_by_time ON feedback (created_at);
+CREATE TABLE holds (
+    what TEXT PRIMARY KEY, who TEXT NOT NULL, why TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
+"""
+
 STEPS = (
     _FIRST,
     _SAMPLING,
@@ -285,6 +292,7 @@ STEPS = (
     _MEMORIES,
     _SHADOWS,
     _TUNING,
+    _LOOKING,
 )
 
 

@@ -1,1 +1,1 @@
-"""The Anubhav face: feedback, laps, releases, probes, keys and the status page."""
+"""The Anubhav face: feedback, laps, releases, probes and keys."""

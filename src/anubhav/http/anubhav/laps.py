@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from anubhav.flows.holding import hold_learning, let_learn
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.scheduling import stand
@@ -19,6 +20,11 @@ from anubhav.types.schedules import Schedule
 router = APIRouter()
 Json = dict[str, Any]
 Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+class Hold(Body):
+    paused: bool
+    why: Annotated[str, StringConstraints(max_length=1000)] = ""
 
 
 class Timing(Body):
@@ -62,6 +68,19 @@ async def resume_lap(lap: str, house: House = Depends(house_of)) -> Json:
 async def cancel_lap(lap: str, house: House = Depends(house_of), who: Principal = Depends(operator)) -> Json:
     """Its feedback stays unread."""
     return answers.lap_json(await house.laps.cancel(lap, who.tenant))
+
+
+@router.get("/v1/learning", dependencies=[Depends(operator)])
+async def whether_it_learns(house: House = Depends(house_of)) -> Json:
+    hold = await house.holds.standing()
+    return {"paused": hold is not None, "hold": hold and asdict(hold)}
+
+
+@router.put("/v1/learning")
+async def hold_or_let_go(body: Hold, house: House = Depends(house_of), who: Principal = Depends(operator)) -> Json:
+    """Paused: no lap begins, and those that run rest after their batch, until it is let go on."""
+    await (hold_learning(house, who.tenant, body.why) if body.paused else let_learn(house))
+    return await whether_it_learns(house)
 
 
 @router.get("/v1/learning/{alias:path}", dependencies=[Depends(operator)])

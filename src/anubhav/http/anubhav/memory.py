@@ -5,14 +5,13 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import HTMLResponse, Response, StreamingResponse
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows import amending
 from anubhav.flows.house import House
-from anubhav.http.anubhav import memory_pages, pages
 from anubhav.http.anubhav.bodies import Body
 from anubhav.http.anubhav.routes import Limit, house_of
 from anubhav.http.auth import needs, principal
@@ -24,8 +23,9 @@ router = APIRouter()
 Json = dict[str, Any]
 Name = Annotated[str | None, Query(max_length=200)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
+_ROWS = tells("application/jsonl")
+_READS = [Depends(needs("read"))]
 _LINES = 500
-_SHOWN = 200
 
 
 class ChunkBody(Body):
@@ -77,12 +77,7 @@ async def get_ledger(
     return {"data": [line_json(line) for line in lines], "next": lines[-1].seq if len(lines) == limit else None}
 
 
-@router.get(
-    "/v1/memories/{memory}/export",
-    response_class=StreamingResponse,
-    responses=tells("application/jsonl"),
-    dependencies=[Depends(needs("read"))],
-)
+@router.get("/v1/memories/{memory}/export", response_class=StreamingResponse, responses=_ROWS, dependencies=_READS)
 async def export(
     memory: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> StreamingResponse:
@@ -133,21 +128,6 @@ async def clear(memory: str, house: House = Depends(house_of), who: Principal = 
     """All of it, its ledger too."""
     await house.memories.drop(who.tenant, memory)
     return {"id": memory, "deleted": True}
-
-
-@router.get("/memory", response_class=Response, responses=pages.PAGE)
-async def page(request: Request, id: Name = None, house: House = Depends(house_of)) -> Response:
-    """The operator's, of every tenant."""
-    who: Principal | None = getattr(request.state, "principal", None)
-    if who is None or not who.operator or "admin" not in who.scopes:
-        return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
-    if id is None:
-        shown = memory_pages.list_page(await house.memories.list_of(None, limit=_SHOWN))
-    else:
-        found = await house.memories.get(None, id)
-        lines = await house.memories.ledger(found.id, LedgerFilter(), None, _SHOWN)
-        shown = memory_pages.memory_page(found, lines)
-    return HTMLResponse(shown, headers=pages.HEADERS)
 
 
 def memory_json(found: Shelved) -> Json:

@@ -1,27 +1,23 @@
-"""Routes of the Anubhav API and its pages. Feedback is everybody's on their own replies; the rest is the operator's."""
+"""Routes of the Anubhav API. Feedback is everybody's on their own replies; the rest is the operator's."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Depends, Query, Request
 
 from anubhav.episodes.recorder import Given
-from anubhav.errors import NotAllowed, NotAuthenticated, NotFound
+from anubhav.errors import NotAllowed, NotFound
 from anubhav.flows.house import House
 from anubhav.flows.react import react
-from anubhav.flows.trying import measure_lift
-from anubhav.http.anubhav import answers, bodies, pages
-from anubhav.http.auth import COOKIE, Keyring, needs, principal
-from anubhav.http.description import tells
+from anubhav.http.anubhav import answers, bodies
+from anubhav.http.auth import Keyring, needs, principal
 from anubhav.types.models import SCOPES, Principal
 from anubhav.types.quotas import Quota
 
 router = APIRouter()
 Json = dict[str, Any]
 Limit = Annotated[int, Query(ge=1, le=500)]
-_SHOWN = 12
 
 
 async def house_of(request: Request) -> House:
@@ -105,55 +101,6 @@ async def set_quota(tenant: bodies.Name, body: bodies.Quota, keyring: Keyring = 
     """The whole quota: what is left out has no limit."""
     await keyring.set_quota(tenant, Quota(**body.model_dump()))
     return await get_quota(tenant, keyring)
-
-
-@router.head("/", include_in_schema=False)
-async def knock() -> Response:
-    """Claude Code looks so whether anybody is here. It uses up no sign-in address, as a page's own route would."""
-    return Response()
-
-
-@router.get("/", response_class=Response, responses=pages.PAGE | tells(status=303, why="Signed in"))
-async def page(
-    request: Request,
-    token: str | None = None,
-    house: House = Depends(house_of),
-    keyring: Keyring = Depends(keyring_of),
-) -> Response:
-    if token is not None:
-        return _sign_in(keyring, token)
-    who: Principal | None = getattr(request.state, "principal", None)
-    if who is None or not who.operator or "admin" not in who.scopes:
-        return HTMLResponse(pages.sign_in_page(), 401, pages.HEADERS)
-    answering = await live(house)
-    shown = pages.status_page(
-        list(house.models),
-        answering,
-        await house.laps.recent(limit=_SHOWN),
-        await house.register.history(limit=_SHOWN),
-        await house.recorder.recent(_SHOWN),
-        [await measure_lift(house, release.alias) for release in answering],
-    )
-    return HTMLResponse(shown, headers=pages.HEADERS)
-
-
-@router.get("/static/{name}", response_class=Response, responses=tells("text/css", "image/svg+xml"))
-async def static(name: str) -> Response:
-    content = pages.static(name)
-    if content is None:
-        raise NotFound("There is no such file", hint="Open the status page at /.")
-    return Response(content, media_type=pages.STATIC[name], headers={"cache-control": "max-age=3600"})
-
-
-def _sign_in(keyring: Keyring, token: str) -> Response:
-    """Change the address's token, which works once, for a cookie that no script can read."""
-    try:
-        ticket = keyring.issue_ticket(keyring.redeem_ticket(token))
-    except NotAuthenticated as problem:
-        return HTMLResponse(pages.sign_in_page(str(problem)), 401, pages.HEADERS)
-    answer = RedirectResponse("/", 303, pages.HEADERS)
-    answer.set_cookie(COOKIE, ticket, max_age=7 * 86400, httponly=True, samesite="strict", path="/")
-    return answer
 
 
 async def live(house: House) -> list[Any]:

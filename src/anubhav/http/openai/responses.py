@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat
@@ -13,6 +13,7 @@ from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, response_answers, response_bodies
 from anubhav.types.chat import Message
 from anubhav.types.ids import new_id
@@ -26,6 +27,7 @@ _EITHER = tells("application/json", "text/event-stream")
 async def create_response(
     body: response_bodies.Create,
     request: Request,
+    response: Response,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> dict[str, Any] | EventStream:
@@ -36,7 +38,8 @@ async def create_response(
     told = answers.token_logprobs(house.renderers[reply.voice.base_model])
     if body.stream:
         events = response_answers.events(reply, body, told)
-        return EventStream(answers.streamed(events, request.state.request_id, named=True))
+        return EventStream(answers.streamed(events, request.state.request_id, named=True), headers_of(reply))
+    response.headers.update(headers_of(reply))
     found = await unless_gone(request.receive, response_answers.whole(reply, body, told))
     if found is None:
         raise Gone("The client hung up before the answer was whole")

@@ -13,6 +13,7 @@ from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, bodies, embeddings, files, texts, tokens, tuning
 from anubhav.types.models import Principal
 
@@ -62,8 +63,8 @@ async def chat_completions(
     shown = answers.Shown(bool(body.logprobs), body.usage_wanted, bool(body.return_token_ids))
     if body.stream:
         events = answers.events(reply, renderer, shown)
-        return _stream(events, request, _remembered(reply))
-    response.headers.update(_remembered(reply))
+        return _stream(events, request, headers_of(reply))
+    response.headers.update(headers_of(reply))
     return await _whole(answers.whole(reply, renderer, asked.n, shown), request)
 
 
@@ -82,10 +83,6 @@ async def completions(
         return _stream(events, request)
     answer = texts.whole(voice, parts, renderer, asked.n, echo=bool(body.echo), logprobs=logprobs)
     return await _whole(answer, request)
-
-
-def _remembered(reply: chat.Reply) -> dict[str, str]:
-    return {"x-anubhav-memory": reply.memory} if reply.memory else {}
 
 
 def _stream(

@@ -1,29 +1,34 @@
 """The memory page: whose memories there are, what one holds, how much of its budget each state takes, and why."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from anubhav.http.anubhav.pages import moment, render
+from fastapi import APIRouter, Depends, Query, Response
+
+from anubhav.flows.house import House
+from anubhav.http.console.page import Page, show
+from anubhav.http.console.words import moment
+from anubhav.http.entrance import house_of
 from anubhav.types.memory import Chunk
-from anubhav.types.remembering import LedgerLine, Shelved
+from anubhav.types.remembering import LedgerFilter, LedgerLine, Shelved
 
+router = APIRouter(route_class=Page)
 Json = dict[str, Any]
+_SHOWN = 200
 _STATES = ("pinned", "open question", "whole", "shortened")
 
 
-def list_page(found: Sequence[Shelved]) -> str:
-    return render("memory.html", memories=[_head(one) for one in found], memory=None)
-
-
-def memory_page(found: Shelved, lines: Sequence[LedgerLine]) -> str:
-    return render(
-        "memory.html",
-        memories=[],
-        memory=_head(found),
-        bar=_bar(found),
-        chunks=[_chunk(chunk) for chunk in found.memory.chunks],
-        lines=[_line(line) for line in lines],
+@router.get("/memory")
+async def page(id: Annotated[str | None, Query(max_length=200)] = None, house: House = Depends(house_of)) -> Response:
+    """The operator's, of every tenant."""
+    if id is None:
+        found = [_head(one) for one in await house.memories.list_of(None, limit=_SHOWN)]
+        return await show(house, "memory.html", "/memory", memories=found, memory=None)
+    one = await house.memories.get(None, id)
+    lines = [_line(line) for line in await house.memories.ledger(one.id, LedgerFilter(), None, _SHOWN)]
+    chunks = [_chunk(chunk) for chunk in one.memory.chunks]
+    return await show(
+        house, "memory.html", "/memory", memories=[], memory=_head(one), bar=_bar(one), chunks=chunks, lines=lines
     )
 
 

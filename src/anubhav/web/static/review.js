@@ -1,0 +1,172 @@
+// The review queue by keyboard. A judgement waits here until ten newer ones were made, so that it can be undone;
+// it waits in the browser's storage too, so that closing the page loses none.
+
+import { going, sheet } from "/static/app.js";
+import { call, find, fresh, make, send, tell, typing } from "/static/dom.js";
+import { marked } from "/static/diff.js";
+
+const DEEP = 10;
+const STORE = "anubhav.review";
+const { alias, rater } = find("#review").dataset;
+const acts = {
+  first: { label: "A is better", keys: ["1", "ArrowLeft"], pair: true, given: ([one, two]) => [{ target: one.target, kind: "comparison", value: two.target }] },
+  second: { label: "B is better", keys: ["2", "ArrowRight"], pair: true, given: ([one, two]) => [{ target: two.target, kind: "comparison", value: one.target }] },
+  tie: { label: "Tie", keys: ["0"], pair: true, given: (both) => both.map(({ target }) => ({ target, kind: "rating", value: 0.5 })) },
+  bad: { label: "Both bad", keys: ["b"], pair: true, given: (both) => both.map(({ target }) => ({ target, kind: "thumb", value: false })) },
+  good: { label: "Good", keys: ["g"], single: true, given: ([one]) => [{ target: one.target, kind: "thumb", value: true }] },
+  wrong: { label: "Bad", keys: ["x"], single: true, given: ([one]) => [{ target: one.target, kind: "thumb", value: false }] },
+  edit: { label: "Correct", keys: ["e"], pair: true, single: true },
+  skip: { label: "Skip", keys: ["s"], pair: true, single: true, given: () => [] },
+};
+sheet.push(...Object.values(acts).map((act) => [act.keys.map(shown).join(" "), act.label]), ["u", "undo, ten deep"], ["Ctrl Enter", "submit"], ["Esc", "keep a correction as a draft"]);
+
+going.allowed = false;
+let items = [];
+let at = 0;
+let made = [];
+
+function shown(key) {
+  return { ArrowLeft: "←", ArrowRight: "→" }[key] ?? key;
+}
+
+// --- what is shown -------------------------------------------------------------------------------------------------
+function show() {
+  const item = items[at];
+  find("#progress").max = Math.max(1, items.length);
+  find("#progress").value = at;
+  find("#count").textContent = items.length ? `${Math.min(at + 1, items.length)} of ${items.length}` : "";
+  find("#waiting").textContent = made.length ? `${made.length} not sent yet` : "";
+  find("[data-do=undo]").disabled = made.length === 0;
+  find("[data-do=send]").disabled = made.length === 0;
+  find("#item").replaceChildren(...(item ? content(item) : [nothing()]));
+  find("#choices").replaceChildren(...(item ? choices(item) : []));
+}
+
+function nothing() {
+  return make("p", { class: "card empty" }, items.length ? "That was the last of this round. " : "Nothing waits for a judgement. ",
+    make("button", { type: "button", onclick: load }, "Look for more"));
+}
+
+function content(item) {
+  const asked = item.messages.map((one) => make("p", { class: one.role === "user" ? "ask said" : "said quiet" }, one.role === "user" ? one.content : `${one.role}: ${one.content}`));
+  const pair = item.answers.length > 1;
+  const answers = item.answers.map((one, place) => make("article", { class: "card" },
+    make("h3", {}, pair ? "AB"[place] : "Answer"),
+    make("p", { class: "said" }, ...(pair ? marked(one.text, item.answers[1 - place].text) : [one.text]))));
+  return [make("p", { class: "line quiet" }, make("span", { class: "badge" }, item.why), item.detail), make("div", { class: "card" }, ...asked), make("div", { class: "pair" }, ...answers)];
+}
+
+function choices(item) {
+  const kind = item.answers.length > 1 ? "pair" : "single";
+  return Object.entries(acts).filter(([, act]) => act[kind]).map(([name, act]) =>
+    make("button", { type: "button", "data-do": name }, `${act.label} `, make("kbd", {}, act.keys.map(shown).join(" "))));
+}
+
+// --- what is done --------------------------------------------------------------------------------------------------
+function act(name) {
+  const item = items[at];
+  if (name === "undo") return undo();
+  if (name === "send") return flush();
+  const chosen = acts[name];
+  if (!item || !chosen?.[item.answers.length > 1 ? "pair" : "single"]) return;
+  if (name === "edit") return edit(item);
+  decide(item, chosen.given(item.answers));
+}
+
+function decide(item, given) {
+  made.push({ place: at, given: given.map((one) => ({ id: fresh("rv_"), rater, ...one })) });
+  at += 1;
+  if (made.length > DEEP) post(made.splice(0, made.length - DEEP));
+  keep();
+  show();
+  find("#item").focus({ preventScroll: true });
+}
+
+function undo() {
+  const last = made.pop();
+  if (!last) return;
+  at = last.place ?? at;
+  keep();
+  show();
+}
+
+function edit(item) {
+  const draft = `${STORE}.draft.${item.id}`;
+  const field = make("textarea", { rows: "4", "aria-label": "What should have been said" });
+  field.value = localStorage.getItem(draft) ?? item.answers[0].text;
+  const save = () => {
+    localStorage.removeItem(draft);
+    decide(item, [{ target: item.answers[0].target, kind: "correction", text: field.value }]);
+  };
+  const leave = () => { localStorage.setItem(draft, field.value); show(); find("#item").focus(); };
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); event.stopPropagation(); save(); }
+    if (event.key === "Escape") leave();
+  });
+  find("#choices").replaceChildren(make("div", {}, field, make("p", { class: "line" },
+    make("button", { type: "button", class: "main", onclick: save }, "Correct ", make("kbd", {}, "Ctrl Enter")),
+    make("button", { type: "button", onclick: leave }, "Keep as a draft ", make("kbd", {}, "Esc")))));
+  field.focus();
+}
+
+// --- what is sent --------------------------------------------------------------------------------------------------
+async function post(parts, more = {}) {
+  const given = parts.flatMap((part) => part.given);
+  if (!given.length) return;
+  try {
+    await send("/v1/feedback", "POST", given, more);
+  } catch (problem) {
+    // The same ids count once, so sending them again is safe.
+    made.unshift(...parts);
+    keep();
+    show();
+    tell(problem.message, { bad: true });
+    throw problem;
+  }
+}
+
+async function flush() {
+  const parts = made.splice(0);
+  const count = parts.filter((part) => part.given.length).length;
+  show();
+  await post(parts);
+  keep();
+  tell(`${count} judgements were sent`, { link: ["See the laps", "/releases#laps"] });
+}
+
+function keep() {
+  localStorage.setItem(STORE, JSON.stringify(made.map(({ given }) => ({ given }))));
+}
+
+async function load() {
+  ({ data: items } = await call(`/v1/review?alias=${encodeURIComponent(alias)}&rater=${encodeURIComponent(rater)}`));
+  at = 0;
+  made.forEach((one) => { one.place = null; });
+  show();
+}
+
+// --- keys ----------------------------------------------------------------------------------------------------------
+const letters = find("#letters");
+letters.checked = localStorage.getItem(`${STORE}.letters`) !== "no";
+letters.addEventListener("change", () => localStorage.setItem(`${STORE}.letters`, letters.checked ? "yes" : "no"));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !find("dialog[open]") && made.length) return void flush();
+  if (typing() || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key.length === 1 && !letters.checked) return;
+  const name = event.key === "u" ? "undo" : Object.keys(acts).find((one) => acts[one].keys.includes(event.key));
+  if (name) {
+    event.preventDefault();
+    act(name);
+  }
+});
+find("#review").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) act(button.dataset.do);
+});
+window.addEventListener("pagehide", () => {
+  if (made.length) post(made.splice(0), { keepalive: true }).then(keep, () => null);
+});
+
+const left = JSON.parse(localStorage.getItem(STORE) ?? "[]");
+if (left.length) await post(left).then(() => localStorage.removeItem(STORE), () => null);
+await load().catch((problem) => tell(problem.message, { bad: true }));

@@ -1,0 +1,23 @@
+// A chat over /v1/chat/completions, read as it comes.
+
+import { send } from "/static/dom.js";
+
+export async function chat(body, signal, hear) {
+  const answer = await send("/v1/chat/completions", "POST", { ...body, stream: true }, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    for (const event of events) {
+      const data = event.split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
+      if (data === "[DONE]") return;
+      if (!data) continue;
+      const told = JSON.parse(data);
+      if (told.error) throw new Error(told.error.message);
+      hear(told);
+    }
+  }
+}
