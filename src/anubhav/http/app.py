@@ -1,7 +1,5 @@
 """The faces of the house under one roof."""
 
-from fastapi import FastAPI
-
 from anubhav.flows.house import House
 from anubhav.http import errors
 from anubhav.http.anthropic.routes import router as anthropic_router
@@ -17,6 +15,7 @@ from anubhav.http.anubhav.releases import router as releases_router
 from anubhav.http.anubhav.routes import router as anubhav_router
 from anubhav.http.auth import Keyring
 from anubhav.http.console.routes import router as console_router
+from anubhav.http.description import Faces
 from anubhav.http.door import Door
 from anubhav.http.ollama.routes import router as ollama_router
 from anubhav.http.openai.responses import router as responses_router
@@ -25,9 +24,9 @@ from anubhav.http.tinker.routes import hub_router
 from anubhav.http.tinker.routes import router as tinker_router
 
 
-def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) -> FastAPI:
+def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) -> Faces:
     """`hosts`: the Host names to answer to, LOOPBACK when bound to this machine alone, None for any."""
-    app = FastAPI(title="Anubhav", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = Faces()
     app.state.house = house
     app.state.keyring = keyring
     errors.install(app)

@@ -1,10 +1,11 @@
 """Who talks and in which session, as applications already say it: read from headers and bodies, never guessed.
 
-The order is that of docs/loop-episodes.md. Names are the word of whoever holds the key, so they count within its tenant
-alone; what is inside them is not looked at.
+The order is that of docs/loop-episodes.md. Names are the word of whoever holds the key, so they count in its tenant
+alone.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,10 +55,11 @@ def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, s
     session = _first(
         headers.get("x-session-id"), said("session_id"), metadata.get("session_id"),
         _mapping(conversation).get("id") or conversation, client.get("session_id"), client.get("thread_id"),
-        headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"), said("prompt_cache_key"),
+        headers.get("x-claude-code-session-id"), headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"),
+        said("prompt_cache_key"),
     )  # fmt: skip
     user = _first(
-        said("user"), said("safety_identifier"), metadata.get("user_id"), headers.get("x-openwebui-user-id"),
+        said("user"), said("safety_identifier"), _person(metadata.get("user_id")), headers.get("x-openwebui-user-id"),
         headers.get("x-openwebui-user-email"),
     )  # fmt: skip
     trains = _choice(headers.get("x-anubhav-train"), "X-Anubhav-Train", ("yes", "no")) != "no"
@@ -79,6 +81,17 @@ def _first(*names: Any) -> str | None:
     if found is None or len(found) <= _LONGEST:
         return found
     return f"{found[:100]}…{hashlib.sha256(found.encode()).hexdigest()[:32]}"
+
+
+def _person(name: Any) -> Any:
+    """Claude Code's name holds the session too, so that the whole of it would be somebody else every time."""
+    if not isinstance(name, str) or not name.startswith("{"):
+        return name
+    try:
+        found = _mapping(json.loads(name))
+    except (ValueError, RecursionError):
+        return name
+    return found.get("account_uuid") or found.get("device_id") or name
 
 
 def _choice(given: str | None, header: str, known: tuple[str, str]) -> str | None:

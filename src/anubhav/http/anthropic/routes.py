@@ -9,6 +9,7 @@ from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.anthropic import answers, bodies
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
@@ -16,9 +17,10 @@ from anubhav.http.memories import headers_of
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
-@_api.post("/messages", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/messages", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_message(
     body: bodies.Messages,
     request: Request,
@@ -51,4 +53,4 @@ async def count_tokens(
 
 router = APIRouter()
 for _prefix in ("/v1", "/anthropic/v1", "/anthropic/api/v1"):
-    router.include_router(_api, prefix=_prefix)
+    router.include_router(_api, prefix=_prefix, include_in_schema=_prefix == "/v1")

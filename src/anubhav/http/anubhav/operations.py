@@ -10,6 +10,7 @@ from anubhav.flows.house import House
 from anubhav.flows.measuring import measure
 from anubhav.http.anubhav.routes import operator
 from anubhav.http.auth import needs
+from anubhav.http.description import tells
 from anubhav.telemetry.metrics import CONTENT_TYPE, expose
 
 router = APIRouter()
@@ -19,12 +20,19 @@ async def house_of(request: Request) -> House:
     return request.app.state.house
 
 
-@router.get("/metrics", dependencies=[Depends(needs("read", "admin"))])
+@router.get(
+    "/metrics", response_class=Response, responses=tells("text/plain"), dependencies=[Depends(needs("read", "admin"))]
+)
 async def metrics(house: House = Depends(house_of)) -> Response:
     return Response(expose(await measure(house)), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/backup", dependencies=[Depends(operator)])
+@router.get(
+    "/v1/backup",
+    response_class=StreamingResponse,
+    responses=tells("application/x-tar"),
+    dependencies=[Depends(operator)],
+)
 async def backup(house: House = Depends(house_of)) -> StreamingResponse:
     """A tar archive of the data folder as it is now, models apart."""
     return StreamingResponse(house.vault.pack(), media_type="application/x-tar")

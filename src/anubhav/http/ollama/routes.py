@@ -12,6 +12,7 @@ from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
@@ -20,6 +21,7 @@ from anubhav.http.ollama import answers, bodies
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api")
+_EITHER = tells("application/json", "application/x-ndjson")
 
 
 @router.get("/version", dependencies=[Depends(needs("train", "sample", "read"))])
@@ -49,7 +51,7 @@ async def show_model(
     }
 
 
-@router.post("/chat", response_model=None, dependencies=[Depends(needs("sample"))])
+@router.post("/chat", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_chat(
     body: bodies.Chat, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:
@@ -57,7 +59,7 @@ async def create_chat(
     return await _answer(body, answers.chat_shape, request, house, who)
 
 
-@router.post("/generate", response_model=None, dependencies=[Depends(needs("sample"))])
+@router.post("/generate", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def generate(
     body: bodies.Generate, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:

@@ -9,6 +9,7 @@ from anubhav.flows import chat
 from anubhav.flows.continuing import find_told, last_told
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
@@ -19,9 +20,10 @@ from anubhav.types.ids import new_id
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
-@_api.post("/responses", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/responses", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_response(
     body: response_bodies.Create,
     request: Request,
@@ -79,4 +81,4 @@ async def _before(house: House, tenant: str, body: response_bodies.Create, sessi
 
 router = APIRouter()
 router.include_router(_api, prefix="/v1")
-router.include_router(_api, prefix="/oai/api/v1")
+router.include_router(_api, prefix="/oai/api/v1", include_in_schema=False)

@@ -9,6 +9,7 @@ from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
@@ -17,6 +18,7 @@ from anubhav.http.openai import answers, bodies, embeddings, files, texts, token
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
 @_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
@@ -46,7 +48,7 @@ async def get_model(name: str, house: House = Depends(house_of), who: Principal 
     return {**answers.model_json(voice.name, **origin), "max_model_len": length}
 
 
-@_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/chat/completions", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def chat_completions(
     body: bodies.Chat,
     request: Request,
@@ -66,7 +68,7 @@ async def chat_completions(
     return await _whole(answers.whole(reply, renderer, asked.n, shown), request)
 
 
-@_api.post("/completions", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/completions", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def completions(
     body: bodies.Completion, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:
@@ -101,6 +103,8 @@ for _part in (tokens, embeddings, files, tuning):
 router = APIRouter()
 router.include_router(tokens.router)
 router.include_router(_api, prefix="/v1")
-router.include_router(_api, prefix="/oai/api/v1")
+router.include_router(_api, prefix="/oai/api/v1", include_in_schema=False)
+_models = APIRouter(dependencies=[Depends(needs("train", "sample", "read"))])
 for _prefix in ("/anthropic/v1", "/anthropic/api/v1"):
-    router.add_api_route(f"{_prefix}/models", list_models, dependencies=[Depends(needs("train", "sample", "read"))])
+    _models.add_api_route(f"{_prefix}/models", list_models)
+router.include_router(_models, include_in_schema=False)
