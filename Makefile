@@ -9,7 +9,7 @@ TEST := .venv/.test-installed
 # PyPI's torch for Linux carries CUDA; the CPU build (2.13.0+cpu) wins wherever an index or a wheel folder offers it.
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --timeout 15 --retries 2
 
-.PHONY: setup demo test matrix clients check format clean
+.PHONY: setup demo test matrix clients agents check format clean
 
 setup: $(TEST)
 
@@ -24,6 +24,9 @@ matrix: $(TEST)
 
 clients: $(TEST)
 	$(BIN)/python tests/compat/clients/walk.py
+
+agents: $(TEST)
+	$(BIN)/python tests/compat/clients/agents.py $(ARGS)
 
 check: $(TEST)
 	$(BIN)/ruff format --check .

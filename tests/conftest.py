@@ -48,3 +48,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
             warnings.simplefilter("ignore")
             gc.collect()
     return done
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--examples", type=int, default=3, help="how many requests each described address is asked")

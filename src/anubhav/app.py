@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,7 +27,7 @@ from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
-from anubhav.errors import BadInput, MissingPart, Unavailable
+from anubhav.errors import BadInput, MissingPart, NotFound, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
@@ -59,6 +59,8 @@ from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
 from anubhav.store.database import Database
+from anubhav.store.vault import DATABASE, Vault
+from anubhav.telemetry.traces import exporting
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
@@ -111,6 +113,15 @@ def export_adapter(adapter: Path, base: Model, to: Path, *, form: Literal["merge
         write_manifest(to, f"{base.source}, with an adapter merged in", base.licence)
 
 
+async def back_up(data_dir: Path, to: BinaryIO) -> None:
+    """Write the archive of a data folder that no server holds. Raises Unavailable when one does."""
+    if not (data_dir / DATABASE).is_file():
+        raise NotFound(f"There is no data folder of Anubhav at {data_dir}", hint="Name it with --data-dir.")
+    with closing(Database(data_dir / DATABASE)) as database:
+        async for piece in Vault(database, data_dir).pack():
+            to.write(piece)
+
+
 def plan_cluster(wishes: Mapping[str, Any], to: Path | None) -> dict[str, Any]:
     """What `anubhav plan` shows, as plain values; its files come into the folder `to`, if there is one."""
     from anubhav.cluster.planning.answering import answer
@@ -139,7 +150,8 @@ def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], Non
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
     with closing(_bind(settings)) as listener:
         models = _find_models(settings, report)
-        asyncio.run(_serve(settings, models, listener, announce))
+        with exporting():
+            asyncio.run(_serve(settings, models, listener, announce))
 
 
 @asynccontextmanager
@@ -147,7 +159,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
     """Everything under the faces: opened, recovered from the journal, and closed in the opposite order."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        database = Database(settings.data_dir / "anubhav.db")
+        database = Database(settings.data_dir / DATABASE)
         stack.callback(database.close)
         engines: dict[Path, Engine] = {}
         opened = _in_cluster(settings, models, stack) if settings.cluster else _here(settings, models, stack)
@@ -263,6 +275,7 @@ def _join(
         links=Links(data_dir / "signing-key"),
         memories=Shelf(database),
         memory_policies=MemoryPolicies(database),
+        vault=Vault(database, data_dir),
         posts=posts,
     )
 

@@ -67,9 +67,22 @@ def key_file(data_dir: Path) -> Path:
     return data_dir / "api-key"
 
 
+def preset_key() -> str | None:
+    """The key that was chosen by hand: ANUBHAV_API_KEY, or what the file that ANUBHAV_API_KEY_FILE names holds."""
+    key, file = os.environ.get("ANUBHAV_API_KEY"), os.environ.get("ANUBHAV_API_KEY_FILE")
+    if key or not file:
+        return key
+    try:
+        return Path(file).expanduser().read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(
+            f"The key file {file} cannot be read ({type(problem).__name__})", hint="Set ANUBHAV_API_KEY_FILE anew."
+        ) from problem
+
+
 def find_key(data_dir: Path) -> str | None:
-    """The key a command on this machine should use: ANUBHAV_API_KEY, else the one the server keeps."""
-    if preset := os.environ.get("ANUBHAV_API_KEY"):
+    """The key a command on this machine should use: the preset one, else the one the server keeps."""
+    if preset := preset_key():
         return preset
     try:
         return key_file(data_dir).read_text(encoding="ascii").strip()

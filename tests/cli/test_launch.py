@@ -32,6 +32,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counter: Any) -> 
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("STAND_IN_OUT", str(tmp_path))
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another server's")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     return tmp_path

@@ -371,3 +371,27 @@ class TestOllama:
     def test_without_a_key_nothing_is_told(self, server: Loopback) -> None:
         assert httpx2.get(f"{server.url}/api/tags").status_code == 401
         assert httpx2.get(f"{server.url}/api/version").status_code == 401
+
+
+class TestMemory:
+    """Every dialect asks for one in its body, or by a header where a client's body cannot be changed."""
+
+    def test_in_the_body_and_by_a_header(
+        self, gpt: openai.OpenAI, server: Loopback, llama: ollama.Client, model: str
+    ) -> None:
+        asked: Any = {"model": model, "input": WHO, "temperature": 0, "extra_body": {"session_id": "m-1"}}
+        plain = gpt.responses.with_raw_response.create(**asked)
+        assert "x-anubhav-memory" not in plain.headers
+        asked["extra_body"]["memory"] = True
+        named = gpt.responses.with_raw_response.create(**asked).headers["x-anubhav-memory"]
+        said: Any = {"x-session-id": "m-1", "x-anubhav-memory": "session"}
+        with anthropic.Anthropic(base_url=server.url, auth_token=server.key, default_headers=said) as client:
+            message = client.messages.with_raw_response.create(
+                model=model, max_tokens=20, messages=[{"role": "user", "content": "And now?"}]
+            )
+        assert message.headers["x-anubhav-memory"].partition("@")[0] == named.partition("@")[0]
+        kept = server.run(server.house.recorder.session("local", "m-1"))
+        assert "Anubhav." in " ".join(one.content for one in kept[-1].messages)
+        assert "It is me." not in " ".join(one.content for one in kept[-1].messages)
+        with pytest.raises(openai.BadRequestError, match="X-Anubhav-Memory"):
+            gpt.responses.create(model=model, input=WHO, extra_headers={"x-anubhav-memory": "maybe"})

@@ -128,7 +128,7 @@ def test_a_schema_that_cannot_be_held_to_is_refused_where_it_must_be(gpt: openai
 )
 def test_every_familys_form_can_be_held_to(tmp_path: Path, mark: str) -> None:
     """Walks the grammar greedily from what it allows first: what comes out is heard as calls."""
-    from anubhav.grammars import hold
+    from anubhav.grammars.holding import hold
 
     write_model(tmp_path / "tiny")
     template = (tmp_path / "tiny" / "chat_template.jinja").read_text()

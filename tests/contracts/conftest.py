@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,15 +66,29 @@ def reader(filler: Filler) -> Reader:
     return filler.reader
 
 
-@pytest.fixture(scope="session")
-def far_away(tiny_model: Path) -> Iterator[Filler]:
-    """The torch engine on hosts of three nodes: a trainer and two samplers."""
-    with three_nodes() as processors:
+_far: list[Filler] = []
+_cluster = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """The cluster ends with the last test of this folder, or it would slow down all that follow."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _far.clear()
+        _cluster.close()
+
+
+@pytest.fixture
+def far_away(tiny_model: Path) -> Filler:
+    """The torch engine on hosts of three nodes: a trainer and two samplers, the same ones for every test."""
+    if not _far:
+        processors = _cluster.enter_context(three_nodes())
         from anubhav.cluster.remote.engine import RemoteEngine, Wanted
 
-        with closing(RemoteEngine(tiny_model, None, Wanted(2, processors))) as engine:
-            asyncio.run(engine.open())
-            yield Filler(engine.trainer, engine.sampler, lambda: _busy(engine), engine.reader)
+        engine = _cluster.enter_context(closing(RemoteEngine(tiny_model, None, Wanted(2, processors))))
+        asyncio.run(engine.open())
+        _far.append(Filler(engine.trainer, engine.sampler, lambda: _busy(engine), engine.reader))
+    return _far[0]
 
 
 def _busy(engine: "RemoteEngine") -> bool:

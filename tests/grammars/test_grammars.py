@@ -12,7 +12,7 @@ from fake_model import write_model
 from tokenizers import Tokenizer
 
 from anubhav.errors import BadInput, TooLarge
-from anubhav.grammars import Held, hold
+from anubhav.grammars.holding import Held, hold
 from anubhav.types.sampling import Grammar
 
 END = 1
@@ -126,5 +126,5 @@ def test_a_tokenizer_that_llguidance_cannot_read_is_told(tmp_path: Path) -> None
 
 
 def test_nothing_is_loaded_before_a_grammar_is_asked_for() -> None:
-    code = "import sys, anubhav.grammars, anubhav.backends.bending; sys.exit('llguidance' in sys.modules)"
+    code = "import sys, anubhav.grammars.holding, anubhav.backends.bending; sys.exit('llguidance' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

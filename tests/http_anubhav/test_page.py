@@ -18,6 +18,12 @@ async def test_the_sign_in_address_works_once_and_leaves_a_safe_cookie(front: An
     assert "set-cookie" not in second.headers
 
 
+async def test_a_knock_uses_up_no_sign_in_address(front: Any) -> None:
+    token = {"token": front.keyring.issue_ticket(OPERATOR)}
+    assert (await front.nobody.head("/", params=token)).status_code == 200
+    assert (await front.nobody.get("/", params=token)).status_code == 303
+
+
 async def test_the_page_shows_what_happened_and_escapes_it(front: Any) -> None:
     text = "<script>alert(1)</script>"
     body = {"model": "default", "messages": [{"role": "user", "content": text}], "max_tokens": 4}

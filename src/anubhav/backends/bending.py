@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from anubhav.errors import BadInput
-from anubhav.grammars import Held, hold
+from anubhav.grammars.holding import Held, hold
 from anubhav.types.sampling import SamplingParams
 
 _MOST: Final = 1e4

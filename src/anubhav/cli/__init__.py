@@ -3,7 +3,9 @@
 import click
 
 from anubhav.cli.adapters import export, import_adapter
+from anubhav.cli.backup import backup, restore
 from anubhav.cli.cluster import cluster
+from anubhav.cli.config import config
 from anubhav.cli.demo import demo
 from anubhav.cli.doctor import doctor
 from anubhav.cli.episodes import episodes
@@ -43,6 +45,7 @@ for command in (
     serve,
     demo,
     doctor,
+    config,
     run,
     launch,
     lap,
@@ -61,6 +64,8 @@ for command in (
     verdicts,
     models,
     key,
+    backup,
+    restore,
     export,
     import_adapter,
     verify,

@@ -21,12 +21,13 @@ _PATIENCE = 600.0
 
 
 class Remote:
-    def __init__(self, url: str, key: str, *, timeout: float = 60.0) -> None:
+    def __init__(self, url: str, key: str, data_dir: Path = Path(), *, timeout: float = 60.0) -> None:
+        """`data_dir`: where the server's data would lie on this machine."""
         # Imported here: `anubhav --help` needs no HTTP client.
         import httpx2
 
         self.url = url.rstrip("/")
-        self.key = key
+        self.key, self.data_dir = key, data_dir
         # No proxy and no .netrc: the key goes to this address and nowhere else.
         self._client = httpx2.Client(
             base_url=self.url, headers={"x-api-key": key}, timeout=timeout, trust_env=False, follow_redirects=False
@@ -145,7 +146,7 @@ def takes_remote(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_remote(*args: Any, url: str, data_dir: Path, **options: Any) -> Any:
-        remote = Remote(url, find_key(data_dir) or "")
+        remote = Remote(url, find_key(data_dir) or "", data_dir)
         try:
             return command(remote, *args, **options)
         finally:

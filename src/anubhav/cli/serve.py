@@ -1,13 +1,13 @@
 """`anubhav serve`: the whole house on one port."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from anubhav.cli.configured import Configured, takes_config
 from anubhav.cli.models import takes_models_dir
-from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir
+from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir, preset_key
 
 if TYPE_CHECKING:
     from anubhav.app import Ready
@@ -20,29 +20,73 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     return tuple((served, name) for served, _, name in pairs)
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Another address needs ANUBHAV_API_KEY.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir)
+@click.command(cls=Configured)
+@takes_config
+@click.option(
+    "--host",
+    envvar="ANUBHAV_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="Another address needs ANUBHAV_API_KEY.",
+)
+@click.option(
+    "--port",
+    envvar="ANUBHAV_PORT",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes any free one.",
+)
+@click.option(
+    "--data-dir", envvar="ANUBHAV_DATA_DIR", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir
+)
 @takes_models_dir
-@click.option("--model", "models", multiple=True, default=(DEFAULT_MODEL,), show_default=True, metavar="NAME")
-@click.option("--alias", "aliases", multiple=True, callback=_pairs, metavar="SERVED=NAME", help="Serve under a name.")
+@click.option(
+    "--model",
+    "models",
+    envvar="ANUBHAV_MODELS",
+    multiple=True,
+    default=(DEFAULT_MODEL,),
+    show_default=True,
+    metavar="NAME",
+)
+@click.option(
+    "--alias",
+    "aliases",
+    envvar="ANUBHAV_ALIASES",
+    multiple=True,
+    callback=_pairs,
+    metavar="SERVED=NAME",
+    help="Serve under a name.",
+)
 @click.option(
     "--dtype",
+    envvar="ANUBHAV_DTYPE",
     type=click.Choice(["float32", "bfloat16"]),
     help="What models compute in. On a CPU bfloat16 is faster and less exact; the default is float32.",
 )
 @click.option(
     "--sampler",
+    envvar="ANUBHAV_SAMPLER",
     type=click.Choice(["own", "vllm"]),
     default="own",
     show_default=True,
     help="What answers: our own engine, or vLLM in an environment of its own (anubhav setup vllm).",
 )
 @click.option(
-    "--cluster", metavar="ADDRESS", help="Put trainer and samplers on a Ray cluster: local, or ray://HOST:PORT."
+    "--cluster",
+    envvar="ANUBHAV_CLUSTER",
+    metavar="ADDRESS",
+    help="Put trainer and samplers on a Ray cluster: local, or ray://HOST:PORT.",
 )
-@click.option("--samplers", type=click.IntRange(1, 512), default=1, show_default=True, help="In a cluster, per model.")
+@click.option(
+    "--samplers",
+    envvar="ANUBHAV_SAMPLERS",
+    type=click.IntRange(1, 512),
+    default=1,
+    show_default=True,
+    help="In a cluster, per model.",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -88,7 +132,7 @@ def serve(  # noqa: PLR0913 - one for each option
         models=models,
         aliases=aliases,
         dtype=dtype,
-        api_key=os.environ.get("ANUBHAV_API_KEY"),
+        api_key=preset_key(),
         sampler=sampler,
         cluster=cluster,
         samplers=samplers,

@@ -15,11 +15,13 @@ from anubhav.flows.hinting import take_hint
 from anubhav.flows.house import House
 from anubhav.flows.questions import Question, params_of
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
+from anubhav.flows.tracing import traced
 from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak, understand
 from anubhav.serving.voices import Voice
 from anubhav.telemetry.notes import note
+from anubhav.types.chat import NOTHING
 from anubhav.types.experience import Arm, Choice, Episode
 from anubhav.types.ids import new_id
 from anubhav.types.releases import Asked
@@ -62,7 +64,8 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     clamped = room if (question.max_tokens or 0) > room else None
     reply = Reply(name, voice, prompt, stream, found.name if found else None, clamped)
-    return replace(reply, pieces=_recorded(house, request, question, arm, reply, found))
+    pieces = _recorded(house, request, question, arm, reply, found)
+    return replace(reply, pieces=traced(name, voice, request, question.session, pieces))
 
 
 async def _voice(house: House, tenant: str, question: Question) -> tuple[Arm, Voice]:
@@ -108,8 +111,9 @@ async def _recorded(
                 if kept.trainable and kept.turn == "main":
                     house.critic.remember(kept)
                     await take_hint(house, replace(kept, messages=question.messages) if found else kept)
-                if found:
-                    await keep(house, found, tenant, episode.choices[0].text)
+                said = sum((one.heard for one in heard[0]), NOTHING)
+                if found and not said.calls:  # a turn that calls tools is not over: the next request brings it
+                    await keep(house, found, tenant, said.content)
             yield piece
     if kept and kept.trainable and kept.turn == "main" and arm == "stable":
         house.trials.shadows.offer(Asked(reply.id, voice.name, request, question.stop))

@@ -28,6 +28,7 @@ from anubhav.rewards.lookout import Lookout
 from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
+from anubhav.store.vault import Vault
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.runbook import RunBook
@@ -67,5 +68,6 @@ class House:
     links: Links
     memories: Shelf
     memory_policies: MemoryPolicies
+    vault: Vault
     posts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     """Where the engines are, and who lives of them."""

@@ -121,7 +121,7 @@ def _with_block(system: Sequence[Message], block: str) -> list[Message]:
         return list(system)
     if not system:
         return [Message("system", block)]
-    return [*system[:-1], replace(system[-1], content=f"{system[-1].content}\n\n{block}")]
+    return [*system[:-1], replace(system[-1], content="\n\n".join(filter(None, (system[-1].content, block))))]
 
 
 def _key(asking: Asking) -> str:

@@ -1,17 +1,20 @@
 """Who talks and in which session, as applications already say it: read from headers and bodies, never guessed.
 
-The order is that of docs/loop-episodes.md. Names are the word of whoever holds the key, so they count within its tenant
-alone; what is inside them is not looked at.
+The order is that of docs/loop-episodes.md. Names are the word of whoever holds the key, so they count in its tenant
+alone.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from anubhav.errors import BadInput
+from anubhav.http.memories import memory_use
 from anubhav.types.experience import Turn
+from anubhav.types.remembering import MemoryUse
 
 _LONGEST = 200
 _SIDE = re.compile(
@@ -36,12 +39,13 @@ class Identity:
     trainable: bool = True
     kept: bool = True
     """False: nothing of it is recorded."""
+    memory: MemoryUse | None = None
 
 
 def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, str]]) -> Identity:
     """`body` is a request of any dialect, which has some of the fields; `texts`: (role, content) of its messages.
 
-    Raises BadInput for an X-Turn-Type or X-Anubhav-Train that says neither.
+    Raises BadInput for an X-Turn-Type, X-Anubhav-Train or X-Anubhav-Memory that says nothing known.
     """
 
     def said(name: str) -> Any:
@@ -51,15 +55,17 @@ def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, s
     session = _first(
         headers.get("x-session-id"), said("session_id"), metadata.get("session_id"),
         _mapping(conversation).get("id") or conversation, client.get("session_id"), client.get("thread_id"),
-        headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"), said("prompt_cache_key"),
+        headers.get("x-claude-code-session-id"), headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"),
+        said("prompt_cache_key"),
     )  # fmt: skip
     user = _first(
-        said("user"), said("safety_identifier"), metadata.get("user_id"), headers.get("x-openwebui-user-id"),
+        said("user"), said("safety_identifier"), _person(metadata.get("user_id")), headers.get("x-openwebui-user-id"),
         headers.get("x-openwebui-user-email"),
     )  # fmt: skip
     trains = _choice(headers.get("x-anubhav-train"), "X-Anubhav-Train", ("yes", "no")) != "no"
     turn = _choice(headers.get("x-turn-type"), "X-Turn-Type", ("main", "side")) or _usual_turn(texts)
-    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False)
+    memory = memory_use(said("memory"), headers.get("x-anubhav-memory"))
+    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False, memory)
 
 
 def _usual_turn(texts: Iterable[tuple[str, str]]) -> Turn:
@@ -75,6 +81,17 @@ def _first(*names: Any) -> str | None:
     if found is None or len(found) <= _LONGEST:
         return found
     return f"{found[:100]}…{hashlib.sha256(found.encode()).hexdigest()[:32]}"
+
+
+def _person(name: Any) -> Any:
+    """Claude Code's name holds the session too, so that the whole of it would be somebody else every time."""
+    if not isinstance(name, str) or not name.startswith("{"):
+        return name
+    try:
+        found = _mapping(json.loads(name))
+    except (ValueError, RecursionError):
+        return name
+    return found.get("account_uuid") or found.get("device_id") or name
 
 
 def _choice(given: str | None, header: str, known: tuple[str, str]) -> str | None:

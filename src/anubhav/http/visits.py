@@ -10,6 +10,7 @@ from starlette.types import Scope
 from anubhav.telemetry.logs import tell_request
 from anubhav.telemetry.metrics import count_request
 from anubhav.telemetry.notes import noting
+from anubhav.telemetry.traces import joined
 
 _HUNG_UP = 499
 """As nginx has it: nothing was answered, since nobody was there any more."""
@@ -26,7 +27,7 @@ class Visit:
 @contextmanager
 def visited(scope: Scope, request_id: str) -> Generator[Visit]:
     visit, begun = Visit(), perf_counter()
-    with noting(request=request_id):
+    with noting(request=request_id), joined(scope["headers"]):
         try:
             yield visit
         finally:

@@ -6,7 +6,7 @@ A stream's status is sent with its first word, so whatever is wrong has to be fo
 import asyncio
 
 from anubhav.errors import BadInput
-from anubhav.grammars import hold
+from anubhav.grammars.holding import hold
 from anubhav.types.models import Model
 from anubhav.types.sampling import SamplingParams
 

@@ -8,10 +8,12 @@ which needs two.
 
 import asyncio
 import logging
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,10 +28,18 @@ Work = Callable[[sqlite3.Connection], Any]
 _PRAGMAS = (
     "locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON",
 )  # fmt: skip
+_WAL_RESET = ((3, 7, 0), (3, 51, 2))
+_PAGES = 256
+"""A megabyte: what is copied before other works have their turn."""
 _GROUP = 256
 """At most this many works share a commit, so that a flood cannot hold up the first of them for long."""
 
 log = logging.getLogger(__name__)
+
+
+def find_sqlite() -> tuple[str, bool]:
+    """Its version, and whether two connections to a database in WAL mode can damage it."""
+    return sqlite3.sqlite_version, _WAL_RESET[0] <= sqlite3.sqlite_version_info <= _WAL_RESET[1]
 
 
 class Database:
@@ -54,6 +64,13 @@ class Database:
         """Write what is in the log into the database and empty it: it still holds what was deleted before."""
         await self.run(_forget_log)
 
+    async def copy(self, to: Path, then: Callable[[], None]) -> None:
+        """Write all of it into the new file `to`, durably; other works go on meanwhile and are in it as well.
+
+        `then` runs before any work that is not in it.
+        """
+        await self.run(_Copy(to, then, self._between))
+
     def close(self) -> None:
         """Finish every work handed in so far, then close. Safe to call twice."""
         if not self._closed:
@@ -67,11 +84,26 @@ class Database:
             batch = [self._works.get()]
             while len(batch) < _GROUP and not self._works.empty():
                 batch.append(self._works.get())
-            self._commit([item for item in batch if item and item[0] is not _forget_log])
-            for work, future in [item for item in batch if item and item[0] is _forget_log]:
-                _settle(future, work(self._connection), None)  # outside any transaction
+            self._commit([item for item in batch if item and not _is_apart(item[0])])
+            for work, future in [item for item in batch if item and _is_apart(item[0])]:
+                self._do_apart(work, future)
             if None in batch:
                 return
+
+    def _do_apart(self, work: Work, future: asyncio.Future[Any]) -> None:
+        """Outside any transaction."""
+        try:
+            _settle(future, work(self._connection), None)
+        except (OSError, sqlite3.Error) as problem:
+            _settle(future, None, _failure(problem))
+
+    def _between(self) -> None:
+        """What waits by now, between two parts of a work apart; other such works and the end keep waiting."""
+        batch = [self._works.get() for _ in range(min(_GROUP, self._works.qsize()))]
+        self._commit([item for item in batch if item and not _is_apart(item[0])])
+        for item in batch:
+            if item is None or _is_apart(item[0]):
+                self._works.put(item)
 
     def _commit(self, batch: list[tuple[Work, asyncio.Future[Any]]]) -> None:
         if not batch:
@@ -113,6 +145,31 @@ class Database:
         return value, error
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    to: Path
+    then: Callable[[], None]
+    between: Callable[[], None]
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        copy = sqlite3.connect(self.to, isolation_level=None)
+        try:
+            connection.backup(copy, pages=_PAGES, progress=self._pass)
+            self.then()
+        finally:
+            copy.close()
+        with self.to.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def _pass(self, _status: int, left: int, _pages: int) -> None:
+        if left:  # what comes after the last part would not be in it
+            self.between()
+
+
+def _is_apart(work: Work) -> bool:
+    return work is _forget_log or isinstance(work, _Copy)
+
+
 def _forget_log(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -126,7 +183,8 @@ _PERMANENT = ("malformed", "not a database", "no such", "syntax error")
 
 
 def _failure(problem: Exception) -> AnubhavError:
-    if isinstance(problem, sqlite3.OperationalError) and not any(sign in str(problem) for sign in _PERMANENT):
+    full = isinstance(problem, (sqlite3.OperationalError, OSError))
+    if full and not any(sign in str(problem) for sign in _PERMANENT):
         log.error("the store could not commit: %s", problem)
         return Unavailable(
             "The server cannot write to its disk now, so nothing was accepted",

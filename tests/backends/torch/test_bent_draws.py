@@ -12,7 +12,6 @@ import torch
 from fake_model import write_model
 from tiny_llama import write_llama
 
-from anubhav import grammars
 from anubhav.backends.bending import bends
 from anubhav.backends.torch.engine import TorchEngine
 from anubhav.backends.torch.kernels import native
@@ -20,6 +19,7 @@ from anubhav.backends.torch.sampling import bending
 from anubhav.backends.torch.sampling.sampler import Sampling
 from anubhav.backends.torch.sampling.voices import Voice
 from anubhav.errors import BadInput
+from anubhav.grammars import holding
 from anubhav.types.sampling import Grammar, Sampled, SampleRequest, SamplingParams
 
 PROMPT = tuple(range(40, 70))
@@ -127,14 +127,14 @@ async def test_company_that_is_bent_changes_nothing_for_others(engine: TorchEngi
 async def test_a_grammar_that_fails_ends_its_own_sample_alone(
     engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow = grammars.Held.mask
+    follow = holding.Held.mask
 
-    def failing(self: grammars.Held, tokens: Any, size: int) -> bytearray:
+    def failing(self: holding.Held, tokens: Any, size: int) -> bytearray:
         if len(tokens) == 5:
             raise BadInput("too much work")
         return follow(self, tokens, size)
 
-    monkeypatch.setattr(grammars.Held, "mask", failing)
+    monkeypatch.setattr(holding.Held, "mask", failing)
     results = await asyncio.gather(
         collect(engine, ask(seed=7)),
         collect(engine, ask(grammar=Grammar("regex", "[a-d]*"))),
@@ -151,9 +151,9 @@ async def test_a_grammar_is_made_outside_of_the_engines_thread(
     engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sample is whole while the grammar of another one takes as long as it does."""
-    make, whole, waited = grammars.hold, threading.Event(), list[bool]()
+    make, whole, waited = holding.hold, threading.Event(), list[bool]()
 
-    def slow(*args: Any) -> grammars.Held:
+    def slow(*args: Any) -> holding.Held:
         waited.append(whole.wait(60))
         return make(*args)
 

@@ -1,8 +1,10 @@
-"""Gangs of real processes, one for each layout that is asked for, kept until the session ends."""
+"""Gangs of real processes, one for each layout that is asked for, kept as long as tests of this folder run.
+
+Not longer: a rank that has nothing to do still wakes a hundred times a second for each of its groups (gloo), and some
+dozens of them slow down every test that follows.
+"""
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,20 +33,28 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+_open: dict[tuple[str, Layout, Kind, bool], ShardedTrainer] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        while _open:
+            _open.popitem()[1].close()
+
+
 @pytest.fixture(scope="session")
-def gangs(folders: dict[str, Path]) -> Iterator[Gangs]:
+def gangs(folders: dict[str, Path]) -> Gangs:
     """`gangs(family, layout, kind)`: a trainer, the same one for the same question."""
-    with ExitStack() as open_ones:
-        known: dict[tuple[str, Layout, Kind, bool], ShardedTrainer] = {}
 
-        def find(family: str, layout: Layout, kind: Kind = "per_expert", *, recompute: bool = False) -> ShardedTrainer:
-            key = (family, layout, kind, recompute)
-            if key not in known:
-                plan = Plan(folders[family], layout, kind, budget=48, patience=60, recompute=recompute)
-                known[key] = open_ones.enter_context(closing(ShardedTrainer(plan, deadline=60)))
-            return known[key]
+    def find(family: str, layout: Layout, kind: Kind = "per_expert", *, recompute: bool = False) -> ShardedTrainer:
+        key = (family, layout, kind, recompute)
+        if key not in _open:
+            plan = Plan(folders[family], layout, kind, budget=48, patience=60, recompute=recompute)
+            _open[key] = ShardedTrainer(plan, deadline=60)
+        return _open[key]
 
-        yield find
+    return find
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ from cases import KEY, MODEL, SCHEMA, V1, case, run
 home = Path(tempfile.mkdtemp())
 (home / "extra-openai-models.yaml").write_text(
     f"- model_id: ours\n  model_name: {MODEL}\n  api_base: {V1}\n  supports_schema: true\n  supports_tools: true\n"
+    "  api_key_name: ours\n"
 )
+(home / "keys.json").write_text(json.dumps({"ours": KEY}))
 
 
 def llm(*words: str) -> str:
-    command = [sys.executable, "-m", "llm", "-m", "ours", "-o", "max_tokens", "40", "--key", KEY, *words]
+    command = [sys.executable, "-m", "llm", "-m", "ours", "-o", "max_tokens", "40", *words]
     done = subprocess.run(
         command, env={**os.environ, "LLM_USER_PATH": str(home)}, capture_output=True, text=True, timeout=120
     )

@@ -1,9 +1,7 @@
-"""pydantic-ai and instructor: structured output through forced calls, over three APIs."""
+"""pydantic-ai: structured output through forced calls, over three APIs."""
 
 from typing import Literal
 
-import instructor
-import openai
 from cases import KEY, MODEL, URL, V1, case, run
 from pydantic import BaseModel
 from pydantic_ai import Agent
@@ -49,15 +47,6 @@ async def streaming() -> None:
 async def claude() -> None:
     over = AnthropicModel(MODEL, provider=AnthropicProvider(base_url=URL, api_key=KEY))
     assert (await Agent(over, output_type=City, model_settings=SETTINGS).run("Name a city.")).output.city
-
-
-@case("instructor")
-def structured() -> None:
-    client = instructor.from_openai(openai.OpenAI(base_url=V1, api_key=KEY, max_retries=0))
-    found = client.chat.completions.create(
-        model=MODEL, response_model=City, messages=[{"role": "user", "content": "Name a city."}], max_tokens=60
-    )
-    assert found.city in ("Paris", "Rome")
 
 
 run()

@@ -86,22 +86,27 @@ def make_python(home: Path, install: list[str], script: str) -> tuple[list[str],
 
 
 def make_node(home: Path, install: list[str], script: str) -> tuple[list[str], str]:
-    finished = home / "finished"
-    if not finished.exists() or finished.read_text() != "\n".join(install):
-        home.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", *install], cwd=home, check=True)
-        finished.write_text("\n".join(install))
+    versions = install_node(home, [one.rpartition("@")[0] for one in install], install)
     for file in (script, "cases.mjs"):
         (home / file).write_text((HERE / file).read_text())
-    packages = [home / "node_modules" / one.rpartition("@")[0] / "package.json" for one in install]
-    told = [json.loads(package.read_text()) for package in packages]
-    return ["node", str(home / script)], ", ".join(f"{one['name']} {one['version']}" for one in told)
+    return ["node", str(home / script)], ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def install_node(home: Path, names: list[str], install: list[str] | None = None) -> dict[str, str]:
+    """Package → version, once they are there; `install`: the same with the versions that are wanted."""
+    wanted, finished = install or names, home / "finished"
+    if not finished.exists() or finished.read_text() != "\n".join(wanted):
+        home.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", *wanted], cwd=home, check=True)
+        finished.write_text("\n".join(wanted))
+    folder = home / "node_modules"
+    return {name: json.loads((folder / name / "package.json").read_text())["version"] for name in names}
 
 
 @contextmanager
-def served() -> Iterator[str]:
+def served(model: str = MODEL) -> Iterator[str]:
     """A server of its own, with nothing of ours in its data folder but the model."""
-    command = [sys.executable, "-m", "anubhav", "serve", "--port", "0", "--model", MODEL]
+    command = [sys.executable, "-m", "anubhav", "serve", "--port", "0", "--model", model]
     with tempfile.TemporaryDirectory() as data:
         process = subprocess.Popen(
             [*command, "--data-dir", data],

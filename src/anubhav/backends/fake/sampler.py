@@ -7,6 +7,7 @@ import heapq
 import itertools
 import math
 import os
+from array import array
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class FakeSampler:
         voice = self._voice(request)
         seed = request.params.seed if request.params.seed is not None else int.from_bytes(os.urandom(7), "big")
         self.running += request.n
-        open_samples = {request.first_index + place: (list(request.prompt), bend) for place, bend in enumerate(bent)}
+        open_samples = {
+            request.first_index + place: (array("q", request.prompt), bend) for place, bend in enumerate(bent)
+        }
         scores = self._score(request, voice, seed)
         try:
             while open_samples:
@@ -68,12 +71,12 @@ class FakeSampler:
         return self._adapters[request.adapter] if request.adapter else ({}, 1.0)
 
     def _speak(
-        self, request: SampleRequest, voice: _Voice, seed: tuple[int, int], tokens: list[int], bend: Bend | None
+        self, request: SampleRequest, voice: _Voice, seed: tuple[int, int], tokens: "array[int]", bend: Bend | None
     ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[TopLogprobs, ...], StopReason | None]:
         params = request.params
         plain = look_ahead(tokens, *voice, self._vocab).logprobs()
         found = _heated(plain, params.temperature)
-        said = tokens[len(request.prompt) :]
+        said = list(tokens[len(request.prompt) :])
         bent = _heated(_bent(plain, bend, said), params.temperature) if bend else found
         token = _draw(bent, params, _uniform(*seed, len(said)), masked=bend is not None)
         tokens.append(token)

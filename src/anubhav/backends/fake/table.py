@@ -116,7 +116,8 @@ def _add(pull: Pull | Sweep, slopes: dict[int, float]) -> None:
 
 
 def _contexts(tokens: Sequence[int]) -> tuple[int, ...]:
-    packed = array.array("q", tokens).tobytes()
+    # A sample that grows on a long prompt comes as an array already.
+    packed = (tokens if isinstance(tokens, array.array) else array.array("q", tokens)).tobytes()
     # By kind and by what it spans: the last token, two, four, all (8 bytes each).
     spans = (packed[-8:], packed[-16:], packed[-32:], packed)
     return tuple(_digest(kind, span) for kind, span in enumerate(spans))

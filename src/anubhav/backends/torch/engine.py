@@ -102,7 +102,10 @@ class TorchEngine:
 
         self.post(begin)
         # Shielded: a caller that goes away must not cancel what the owner thread is about to finish.
-        return await asyncio.shield(asyncio.wrap_future(future))
+        done = asyncio.wrap_future(future)
+        # A failure that nobody waits for any more is no news for the log.
+        done.add_done_callback(lambda one: one.cancelled() or one.exception())
+        return await asyncio.shield(done)
 
     async def call(self, action: Callable[[], T], adapter: AdapterId | None = None) -> T:
         """Run one plain function as a job."""

@@ -64,13 +64,14 @@ class Reading:
             check_tokens((*prompt, *answer), self._model.config.vocab)
         if self._lens is None:
             self._lens = yield from self._grind()
-        room = min(_BUDGET, self._model.config.context)
-        states_NS = yield from self._states([_shortened(item, room) for item in items])
+        states_NS = yield from self._states(items)
         features_NF = _look(self._lens, states_NS)
         return [floats(row.tolist()) for row in features_NF]
 
-    def _states(self, items: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Generator[None, None, Tensor]:
-        """(N, S)"""
+    def _states(self, given: Sequence[Item]) -> Generator[None, None, Tensor]:
+        """(N, S), of items that are shortened to what the model reads."""
+        room = min(_BUDGET, self._model.config.context)
+        items = [_shortened(item, room) for item in given]
         found: dict[int, Tensor] = {}
         for one in pack([prompt + answer for prompt, answer in items], _BUDGET, self._model.device):
             with torch.no_grad():

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import socket
-import sqlite3
 import sys
 from pathlib import Path
 
@@ -12,12 +11,11 @@ from anubhav import __version__
 from anubhav.cli.doctor.findings import Finding, gigabytes
 from anubhav.cli.failures import ServerRefused, Unreachable
 from anubhav.cli.remote import Remote
+from anubhav.store.database import find_sqlite
 
 _OLDEST = (3, 11)
 _TIGHT, _FULL = 2_000_000_000, 100_000_000
 """Free bytes of the disk."""
-_WAL_RESET = ((3, 7, 0), (3, 51, 2))
-"""The versions in which two connections to a database in WAL mode can damage it."""
 
 
 def python() -> Finding:
@@ -69,8 +67,9 @@ def existing(folder: Path) -> Path:
 
 
 def sqlite() -> Finding:
-    says = f"SQLite {sqlite3.sqlite_version}"
-    if _WAL_RESET[0] <= sqlite3.sqlite_version_info <= _WAL_RESET[1]:
+    version, delicate = find_sqlite()
+    says = f"SQLite {version}"
+    if delicate:
         says += ", which can damage a database in WAL mode that two connections share; the server has one, alone"
     return Finding("sqlite", "ok", says)
 

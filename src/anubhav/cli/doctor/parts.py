@@ -14,7 +14,7 @@ from anubhav.catalog.sizes import size_of
 from anubhav.cli.doctor.findings import Finding, gigabytes
 from anubhav.cli.doctor.machine import existing, find_memory
 from anubhav.errors import AnubhavError, MissingPart
-from anubhav.settings import find_key, key_file
+from anubhav.settings import find_key, key_file, preset_key
 from anubhav.types.models import Model
 
 _SLOW = 0.1
@@ -66,7 +66,7 @@ def key(folder: Path) -> Finding:
         return Finding("key", "ok", "none yet: one is made at the first start")
     if not found.startswith("tml-"):
         return Finding("key", "fail", "it does not begin with tml-", "Set ANUBHAV_API_KEY to tml- and random letters.")
-    preset = "ANUBHAV_API_KEY" if os.environ.get("ANUBHAV_API_KEY") else None
+    preset = "the environment" if preset_key() else None
     if preset is None and file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
         return Finding("key", "warn", f"others may read {file}", f"chmod 600 {file}")
     return Finding("key", "ok", f"from {preset or file}")

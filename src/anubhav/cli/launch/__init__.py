@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import click
+from platformdirs import user_cache_path
 
 from anubhav.cli.launch.clients import CLIENTS, Client, Place
 from anubhav.cli.remote import Remote, takes_remote
@@ -46,7 +47,9 @@ def launch(
         raise BadInput(short, hint="Serve a model with a longer context, or add --anyway.")
     if shutil.which(chosen.command[0]) is None:
         raise MissingPart(f"{chosen.title} is not installed", hint=f"Type: {chosen.install}")
-    with tempfile.TemporaryDirectory(prefix="anubhav-launch-") as folder:
+    cache = user_cache_path("anubhav", appauthor=False)
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="launch-", dir=cache) as folder:  # Codex complains of one under /tmp
         context.exit(_start([*chosen.command, *arguments], chosen.environment(place, Path(folder))))
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
+from anubhav.http.memories import MemoryField
 from anubhav.http.tools import Wanted, bring, declared, wanted
 from anubhav.types.chat import Message, ToolCall
 from anubhav.types.sampling import Grammar
@@ -96,6 +97,7 @@ class Messages(Asked):
     output_format: Format | None = None
     metadata: Any = None
     session_id: Any = None
+    memory: MemoryField = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ def question(body: Messages, who: Identity) -> Question:
         forced=tools.forced,
         several=tools.several,
         settings=settings(body),
+        memory=who.memory,
     )
 
 

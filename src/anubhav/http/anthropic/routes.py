@@ -2,24 +2,31 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.anthropic import answers, bodies
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
-@_api.post("/messages", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/messages", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_message(
-    body: bodies.Messages, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
+    body: bodies.Messages,
+    request: Request,
+    response: Response,
+    house: House = Depends(house_of),
+    who: Principal = Depends(principal),
 ) -> dict[str, Any] | EventStream:
     """The reply's id is its episode's: send feedback on it to /v1/feedback."""
     asked = bodies.question(body, identify(request.headers, body, body.texts))
@@ -27,7 +34,8 @@ async def create_message(
     renderer = house.renderers[reply.voice.base_model]
     if body.stream:
         events = answers.events(reply, renderer, asked.stop)
-        return EventStream(answers.streamed(events, request.state.request_id))
+        return EventStream(answers.streamed(events, request.state.request_id), headers_of(reply))
+    response.headers.update(headers_of(reply))
     found = await unless_gone(request.receive, answers.whole(reply, renderer, asked.stop))
     if found is None:
         raise Gone("The client hung up before the answer was whole")
@@ -45,4 +53,4 @@ async def count_tokens(
 
 router = APIRouter()
 for _prefix in ("/v1", "/anthropic/v1", "/anthropic/api/v1"):
-    router.include_router(_api, prefix=_prefix)
+    router.include_router(_api, prefix=_prefix, include_in_schema=_prefix == "/v1")

@@ -15,6 +15,7 @@ from anubhav.flows.house import House
 from anubhav.http.anubhav.bodies import Body
 from anubhav.http.anubhav.routes import Limit, house_of
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.types.models import Principal
 from anubhav.types.remembering import LedgerFilter, LedgerLine, Shelved
 
@@ -22,6 +23,8 @@ router = APIRouter()
 Json = dict[str, Any]
 Name = Annotated[str | None, Query(max_length=200)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
+_ROWS = tells("application/jsonl")
+_READS = [Depends(needs("read"))]
 _LINES = 500
 
 
@@ -74,7 +77,7 @@ async def get_ledger(
     return {"data": [line_json(line) for line in lines], "next": lines[-1].seq if len(lines) == limit else None}
 
 
-@router.get("/v1/memories/{memory}/export", response_model=None, dependencies=[Depends(needs("read"))])
+@router.get("/v1/memories/{memory}/export", response_class=StreamingResponse, responses=_ROWS, dependencies=_READS)
 async def export(
     memory: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> StreamingResponse:

@@ -16,6 +16,7 @@ from anubhav.flows.house import House
 from anubhav.http.anubhav.bodies import Body, Id, Name
 from anubhav.http.anubhav.routes import house_of, operator
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.types.models import Principal
 from anubhav.types.people import Pattern, Policy
 
@@ -66,7 +67,12 @@ async def get_trace(name: str, house: House = Depends(house_of)) -> Json:
     return msgspec.to_builtins(await house.lineage.trace(name))
 
 
-@router.get("/v1/episodes/export", response_model=None, dependencies=[Depends(needs("read"))])
+@router.get(
+    "/v1/episodes/export",
+    response_class=StreamingResponse,
+    responses=tells("application/jsonl"),
+    dependencies=[Depends(needs("read"))],
+)
 async def export(
     form: Form = "sft",
     alias: str | None = None,

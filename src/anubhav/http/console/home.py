@@ -10,12 +10,14 @@ from anubhav.flows.house import House
 from anubhav.flows.overview import Need, overview
 from anubhav.http.auth import COOKIE, Keyring
 from anubhav.http.console.page import Page, show, sign_in
-from anubhav.http.console.templates import HEADERS, static
+from anubhav.http.console.templates import HEADERS, KINDS, static
 from anubhav.http.console.words import lift_line, turn
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 
 router = APIRouter(route_class=Page)
 files = APIRouter()
+_FILES = tells(*KINDS.values()) | tells(status=304, why="As it was")
 _SHOWN = 5
 
 
@@ -23,7 +25,7 @@ async def keyring_of(request: Request) -> Keyring:
     return request.app.state.keyring
 
 
-@router.get("/")
+@router.get("/", responses=tells(status=303, why="Signed in"))
 async def home(
     token: Annotated[str | None, Query()] = None,
     house: House = Depends(house_of),
@@ -38,7 +40,13 @@ async def home(
     )  # fmt: skip
 
 
-@files.get("/static/{name}")
+@files.head("/", include_in_schema=False)
+async def knock() -> Response:
+    """Claude Code looks so whether anybody is here. It uses up no sign-in address, as the page itself would."""
+    return Response()
+
+
+@files.get("/static/{name}", response_class=Response, responses=_FILES)
 async def file(name: str, request: Request) -> Response:
     found = static(name)
     if found is None:
@@ -50,7 +58,7 @@ async def file(name: str, request: Request) -> Response:
     return Response(content, media_type=kind, headers=headers)
 
 
-@files.get("/favicon.ico")
+@files.get("/favicon.ico", status_code=308, response_class=Response)
 async def favicon() -> Response:
     return RedirectResponse("/static/icon.svg", 308)
 

@@ -17,7 +17,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-_TYPES = {
+KINDS = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
@@ -36,7 +36,7 @@ def static(name: str) -> tuple[bytes, str, str] | None:
     if name not in _names():
         return None
     content = _WEB.joinpath("static", name).read_bytes()
-    return content, _TYPES[name.rpartition(".")[2]], f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    return content, KINDS[name.rpartition(".")[2]], f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
 @cache

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
+from anubhav.http.memories import MemoryField
 from anubhav.http.tools import bring, declared, wanted
 from anubhav.types.chat import Message, ToolCall
 from anubhav.types.sampling import Grammar
@@ -67,6 +68,7 @@ class Asked(Body):
     format: Literal["", "json"] | dict[str, Any] | None = None
     think: bool | str | None = None
     session_id: Any = None
+    memory: MemoryField = None
 
 
 class Chat(Asked):
@@ -134,6 +136,7 @@ def question(body: Chat, who: Identity) -> Question:
         trainable=who.trainable,
         kept=who.kept,
         grammar=_grammar(body),
+        memory=who.memory,
         settings=None if body.think is None else {"enable_thinking": bool(body.think)},
     )
 

@@ -12,17 +12,20 @@ from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.ollama import answers, bodies
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api")
+_EITHER = tells("application/json", "application/x-ndjson")
 
 
-@router.get("/version")
-async def tell_version(_: Principal = Depends(principal)) -> dict[str, str]:
+@router.get("/version", dependencies=[Depends(needs("train", "sample", "read"))])
+async def tell_version() -> dict[str, str]:
     return {"version": version("anubhav")}
 
 
@@ -48,7 +51,7 @@ async def show_model(
     }
 
 
-@router.post("/chat", response_model=None, dependencies=[Depends(needs("sample"))])
+@router.post("/chat", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_chat(
     body: bodies.Chat, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:
@@ -56,7 +59,7 @@ async def create_chat(
     return await _answer(body, answers.chat_shape, request, house, who)
 
 
-@router.post("/generate", response_model=None, dependencies=[Depends(needs("sample"))])
+@router.post("/generate", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def generate(
     body: bodies.Generate, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:
@@ -70,7 +73,7 @@ async def _answer(
     reply = await chat.begin(house, who.tenant, bodies.question(body, identify(request.headers, body, body.texts)))
     if body.stream is not False:
         lines = answers.lines(reply, shape, started, request.state.request_id)
-        return EventStream(lines, {"content-type": "application/x-ndjson"})
+        return EventStream(lines, {"content-type": "application/x-ndjson", **headers_of(reply)})
     found = await unless_gone(request.receive, answers.whole(reply, shape, started))
     if found is None:
         raise Gone("The client hung up before the answer was whole")

@@ -9,11 +9,11 @@ from anubhav.errors import BadInput
 from anubhav.flows.complete import Passage
 from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
+from anubhav.http.memories import MemoryField
 from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.tools import ToolChoice, Tools, read_tools
 from anubhav.http.tools import bring
 from anubhav.types.chat import Message, Role, ToolCall
-from anubhav.types.remembering import MemoryUse
 
 Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -85,16 +85,6 @@ class ChatMessage(Body):
         return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
 
 
-class Memory(BaseModel):
-    """Strict: what is misspelt here would be forgotten without a word."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    budget: Annotated[int, Field(ge=64, le=1_000_000)] | None = None
-    """Tokens of the prompt; usually 2048."""
-    scope: Literal["session", "user"] = "session"
-
-
 class Chat(Asked):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -118,14 +108,7 @@ class Chat(Asked):
     prompt_cache_key: Any = None
     store: Any = None
     """false: keep nothing of it, as with OpenAI. What is not kept can be neither judged nor learned from."""
-    memory: bool | Memory | None = None
-    """true: the usual one, of the session."""
-
-    @property
-    def memory_use(self) -> MemoryUse | None:
-        if isinstance(self.memory, Memory):
-            return MemoryUse(self.memory.budget, self.memory.scope)
-        return MemoryUse() if self.memory else None
+    memory: MemoryField = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -178,7 +161,7 @@ def question(body: Chat, who: Identity) -> Question:
         forced=wanted.forced,
         several=wanted.several,
         settings=body.settings,
-        memory=body.memory_use,
+        memory=who.memory,
         **bends(body),
     )
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.types.models import Principal
 from anubhav.types.tuning import Purpose, Upload
@@ -47,7 +48,7 @@ async def get_file(file: str, house: House = Depends(house_of), who: Principal =
     return file_json(await house.uploads.find(who.tenant, file))
 
 
-@router.get("/files/{file}/content")
+@router.get("/files/{file}/content", response_class=Response, responses=tells("application/octet-stream"))
 async def get_content(file: str, house: House = Depends(house_of), who: Principal = Depends(principal)) -> Response:
     found = await house.uploads.find(who.tenant, file)
     # Never as a page: whoever wrote it would speak in this server's name.

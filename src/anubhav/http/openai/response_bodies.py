@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
 from anubhav.http.identity import Identity
+from anubhav.http.memories import MemoryField
 from anubhav.http.openai.items import Item, Lenient, Text, read_items, settle
 from anubhav.http.tools import Wanted, bring, declared, wanted
 from anubhav.types.chat import Message
@@ -72,6 +73,7 @@ class Create(Lenient):
     safety_identifier: Any = None
     prompt_cache_key: Any = None
     store: Any = None
+    memory: MemoryField = None
 
     @property
     def logprobs(self) -> bool:
@@ -123,6 +125,7 @@ def question(body: Create, who: Identity, before: tuple[Message, ...]) -> Questi
         grammar=_grammar(body),
         forced=tools.forced,
         several=tools.several,
+        memory=who.memory,
         settings={"enable_thinking": False} if body.reasoning and body.reasoning.effort == "none" else None,
     )
 

@@ -2,28 +2,32 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat
 from anubhav.flows.continuing import find_told, last_told
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, response_answers, response_bodies
 from anubhav.types.chat import Message
 from anubhav.types.ids import new_id
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
-@_api.post("/responses", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/responses", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def create_response(
     body: response_bodies.Create,
     request: Request,
+    response: Response,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> dict[str, Any] | EventStream:
@@ -34,7 +38,8 @@ async def create_response(
     told = answers.token_logprobs(house.renderers[reply.voice.base_model])
     if body.stream:
         events = response_answers.events(reply, body, told)
-        return EventStream(answers.streamed(events, request.state.request_id, named=True))
+        return EventStream(answers.streamed(events, request.state.request_id, named=True), headers_of(reply))
+    response.headers.update(headers_of(reply))
     found = await unless_gone(request.receive, response_answers.whole(reply, body, told))
     if found is None:
         raise Gone("The client hung up before the answer was whole")
@@ -76,4 +81,4 @@ async def _before(house: House, tenant: str, body: response_bodies.Create, sessi
 
 router = APIRouter()
 router.include_router(_api, prefix="/v1")
-router.include_router(_api, prefix="/oai/api/v1")
+router.include_router(_api, prefix="/oai/api/v1", include_in_schema=False)

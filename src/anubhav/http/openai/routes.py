@@ -9,13 +9,16 @@ from anubhav.errors import BadInput, Gone
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
 from anubhav.http.hangup import EventStream, unless_gone
 from anubhav.http.identity import identify
+from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, bodies, embeddings, files, texts, tokens, tuning
 from anubhav.types.models import Principal
 
 _api = APIRouter()
+_EITHER = tells("application/json", "text/event-stream")
 
 
 @_api.get("/models", dependencies=[Depends(needs("train", "sample", "read"))])
@@ -45,7 +48,7 @@ async def get_model(name: str, house: House = Depends(house_of), who: Principal 
     return {**answers.model_json(voice.name, **origin), "max_model_len": length}
 
 
-@_api.post("/chat/completions", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/chat/completions", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def chat_completions(
     body: bodies.Chat,
     request: Request,
@@ -60,12 +63,12 @@ async def chat_completions(
     shown = answers.Shown(bool(body.logprobs), body.usage_wanted, bool(body.return_token_ids))
     if body.stream:
         events = answers.events(reply, renderer, shown)
-        return _stream(events, request, _remembered(reply))
-    response.headers.update(_remembered(reply))
+        return _stream(events, request, headers_of(reply))
+    response.headers.update(headers_of(reply))
     return await _whole(answers.whole(reply, renderer, asked.n, shown), request)
 
 
-@_api.post("/completions", response_model=None, dependencies=[Depends(needs("sample"))])
+@_api.post("/completions", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
 async def completions(
     body: bodies.Completion, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any] | EventStream:
@@ -80,10 +83,6 @@ async def completions(
         return _stream(events, request)
     answer = texts.whole(voice, parts, renderer, asked.n, echo=bool(body.echo), logprobs=logprobs)
     return await _whole(answer, request)
-
-
-def _remembered(reply: chat.Reply) -> dict[str, str]:
-    return {"x-anubhav-memory": reply.memory} if reply.memory else {}
 
 
 def _stream(
@@ -104,6 +103,8 @@ for _part in (tokens, embeddings, files, tuning):
 router = APIRouter()
 router.include_router(tokens.router)
 router.include_router(_api, prefix="/v1")
-router.include_router(_api, prefix="/oai/api/v1")
+router.include_router(_api, prefix="/oai/api/v1", include_in_schema=False)
+_models = APIRouter(dependencies=[Depends(needs("train", "sample", "read"))])
 for _prefix in ("/anthropic/v1", "/anthropic/api/v1"):
-    router.add_api_route(f"{_prefix}/models", list_models, dependencies=[Depends(needs("train", "sample", "read"))])
+    _models.add_api_route(f"{_prefix}/models", list_models)
+router.include_router(_models, include_in_schema=False)

@@ -29,7 +29,7 @@ async def describe(keyring: Keyring = Depends(keyring_of), who: Principal = Depe
     return {"key_id": number, "name": who.key_id, "note": await keyring.note(who), "details": details}
 
 
-@router.delete("/apikey/me")
+@router.delete("/apikey/me", status_code=204)
 async def revoke(keyring: Keyring = Depends(keyring_of), who: Principal = Depends(principal)) -> Response:
     await keyring.revoke(who.key_id)
     return Response(status_code=204)

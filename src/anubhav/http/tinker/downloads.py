@@ -12,12 +12,14 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from anubhav.errors import BadInput, NotFound
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.tinker.training import house_of
 from anubhav.training.export import tar_gz
 from anubhav.types.models import Principal
 
 router = APIRouter(prefix="/api/v1")
 _SECONDS = 3600.0
+_FILES = tells("application/octet-stream", "application/gzip", "application/json")
 _PATH = "/training_runs/{run}/checkpoints/{kind}/{name}"
 
 
@@ -39,7 +41,9 @@ async def external_weights_urls(
     return {"urls": urls, "expires": datetime.fromtimestamp(until, UTC).isoformat()}
 
 
-@router.get(f"{_PATH}/archive", dependencies=[Depends(needs("read", "train"))])
+@router.get(
+    f"{_PATH}/archive", status_code=302, response_class=Response, dependencies=[Depends(needs("read", "train"))]
+)
 async def archive(
     run: str,
     kind: str,
@@ -56,7 +60,8 @@ async def archive(
     return RedirectResponse(signed_url(request, ticket, f"{name}.tar.gz"), 302, {"Expires": expires})
 
 
-@router.api_route("/signed/{ticket}/{file}", methods=["GET", "HEAD"])
+@router.head("/signed/{ticket}/{file}", include_in_schema=False)
+@router.get("/signed/{ticket}/{file}", response_class=Response, responses=_FILES)
 async def signed(ticket: str, file: str, house: House = Depends(house_of)) -> Response:
     kind, *subject = house.links.check(ticket)
     if kind == "trace":

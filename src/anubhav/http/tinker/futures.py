@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from anubhav.errors import Unavailable
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import tells
 from anubhav.http.tinker import answers, bodies
 from anubhav.http.tinker.proto import CONTENT_TYPE
 from anubhav.http.tinker.training import house_of
@@ -19,11 +20,12 @@ from anubhav.types.models import Principal
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("train", "sample"))])
 _HOLD = 30.0
 """Seconds. The SDK gives up a poll after 45."""
+_NOT_YET = tells("application/json", status=408, why="Not yet: ask again")
 _BREATH = 1.0
 """Seconds. On a 503 the SDK would ask again at once, and again."""
 
 
-@router.post("/retrieve_future")
+@router.post("/retrieve_future", responses=tells("application/json", CONTENT_TYPE) | _NOT_YET)
 async def retrieve_future(
     body: bodies.RetrieveFuture, request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:
@@ -60,7 +62,7 @@ async def retrieve_futures(
     return {"completions": told, "cursor": cursor}
 
 
-@router.post("/cancel_future")
+@router.post("/cancel_future", status_code=204)
 async def cancel_future(
     body: bodies.RetrieveFuture, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:

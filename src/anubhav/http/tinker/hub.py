@@ -7,13 +7,16 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from anubhav.catalog import mirror
 from anubhav.flows.house import House
+from anubhav.http.description import tells
 from anubhav.types.models import Model
 
 router = APIRouter()
+_MISSING = tells("application/json", status=404, why="As the hub's clients read it")
+_FILES = tells("application/json", "text/plain", "application/octet-stream") | _MISSING
 _SUFFIX = re.compile(r"(?P<name>.+?)/(?P<view>revision|tree)/(?P<rest>.+)")
 
 
-@router.get("/api/models/{asked:path}")
+@router.get("/api/models/{asked:path}", responses=_MISSING)
 async def describe(request: Request, asked: str) -> JSONResponse:
     """The listing of a model; its folders (`tree`) are empty, as everything lies at the top."""
     parts = _SUFFIX.fullmatch(asked)
@@ -23,12 +26,14 @@ async def describe(request: Request, asked: str) -> JSONResponse:
     return JSONResponse([] if parts and parts["view"] == "tree" else mirror.listing(model))
 
 
-@router.api_route("/{name}/resolve/{revision}/{file:path}", methods=["GET", "HEAD"])
+@router.head("/{name}/resolve/{revision}/{file:path}", include_in_schema=False)
+@router.get("/{name}/resolve/{revision}/{file:path}", response_class=Response, responses=_FILES)
 async def resolve_plain(request: Request, name: str, file: str) -> Response:
     return _serve(request, name, file)
 
 
-@router.api_route("/{organisation}/{name}/resolve/{revision}/{file:path}", methods=["GET", "HEAD"])
+@router.head("/{organisation}/{name}/resolve/{revision}/{file:path}", include_in_schema=False)
+@router.get("/{organisation}/{name}/resolve/{revision}/{file:path}", response_class=Response, responses=_FILES)
 async def resolve(request: Request, organisation: str, name: str, file: str) -> Response:
     return _serve(request, f"{organisation}/{name}", file)
 

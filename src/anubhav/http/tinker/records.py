@@ -55,7 +55,7 @@ async def list_run_checkpoints(
     return {"checkpoints": [_checkpoint(one) for one in known]}
 
 
-@router.delete(_CHECKPOINT, dependencies=[Depends(needs("train"))])
+@router.delete(_CHECKPOINT, status_code=204, dependencies=[Depends(needs("train"))])
 async def delete_checkpoint(
     run: str, kind: str, name: str, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:
@@ -63,8 +63,8 @@ async def delete_checkpoint(
     return Response(status_code=204)
 
 
-@router.post(f"{_CHECKPOINT}/publish", dependencies=[Depends(needs("train"))])
-@router.delete(f"{_CHECKPOINT}/publish", dependencies=[Depends(needs("train"))])
+@router.post(f"{_CHECKPOINT}/publish", status_code=204, dependencies=[Depends(needs("train"))])
+@router.delete(f"{_CHECKPOINT}/publish", status_code=204, dependencies=[Depends(needs("train"))])
 async def publish(
     run: str,
     kind: str,
@@ -78,7 +78,7 @@ async def publish(
     return Response(status_code=204)
 
 
-@router.put(f"{_CHECKPOINT}/ttl", dependencies=[Depends(needs("train"))])
+@router.put(f"{_CHECKPOINT}/ttl", status_code=204, dependencies=[Depends(needs("train"))])
 async def set_ttl(
     run: str,
     kind: str,

@@ -26,7 +26,7 @@ for _part in _PARTS:
 hub_router = hub.router
 
 
-@router.api_route("/api/v1/{rest:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
+@router.api_route("/api/v1/{rest:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
 async def unknown(request: Request, rest: str) -> None:
     raise NotFound(
         f"This build does not have {request.method} /api/v1/{rest[:200]} yet",

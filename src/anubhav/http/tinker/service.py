@@ -82,7 +82,7 @@ async def telemetry() -> dict[str, str]:
     return {"status": "accepted"}
 
 
-@router.post("/sessions/{session}/finish", dependencies=[Depends(needs("train", "sample"))])
+@router.post("/sessions/{session}/finish", status_code=204, dependencies=[Depends(needs("train", "sample"))])
 async def finish(
     session: str, body: bodies.Finish, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:

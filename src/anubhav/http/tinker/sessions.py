@@ -49,7 +49,7 @@ async def get_session(
     return {"training_run_ids": runs, "sampler_ids": samplers} | _summary(found)
 
 
-@router.put("/{session}/project", dependencies=[Depends(needs("train"))])
+@router.put("/{session}/project", status_code=204, dependencies=[Depends(needs("train"))])
 async def move_session(
     session: str, body: bodies.Project, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> Response:

@@ -10,6 +10,7 @@ from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.flows.passes import complete
 from anubhav.http.auth import Keyring, needs, principal
+from anubhav.http.description import takes
 from anubhav.http.tinker import bodies, legacy, proto
 from anubhav.http.tinker.numbered import Numbered
 from anubhav.types.ids import RunId
@@ -34,8 +35,8 @@ async def create_model(
     return {"request_id": promise, "model_id": run}
 
 
-@router.post("/forward_backward")
-@router.post("/forward")
+@router.post("/forward_backward", openapi_extra=takes(proto.CONTENT_TYPE, "application/json"))
+@router.post("/forward", openapi_extra=takes(proto.CONTENT_TYPE, "application/json"))
 async def forward_backward(
     request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
+from anubhav.http.description import takes
 from anubhav.http.tinker import bodies
 from anubhav.http.tinker.training import house_of
 from anubhav.training.blends import Blend
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/api/v1", dependencies=[Depends(needs("train"))])
 _HINT = "Send multipart/form-data with the .tar.gz in the field file."
 
 
-@router.post("/checkpoints/upload")
+@router.post("/checkpoints/upload", openapi_extra=takes("multipart/form-data"))
 async def upload(
     request: Request, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, Any]:

@@ -24,8 +24,7 @@ def redraw(voices: Sequence[Voice], logits_BV: Tensor, drawn: Drawn, steps: Sequ
         return drawn
     rows = torch.tensor([row for row, _ in bent], device=logits_BV.device)
     logits_UV = logits_BV[rows].float()
-    for place, (_, voice) in enumerate(bent):
-        _bend(voice, logits_UV[place])
+    _bend([voice for _, voice in bent], logits_UV)
     chosen = speak(logits_UV, [voice.request.params for _, voice in bent], [steps[row] for row, _ in bent])
     tokens = _possible(logits_UV, [token for token, _ in chosen])
     # The free draw has summed the whole distribution: any other token's chance follows from its own.
@@ -37,22 +36,29 @@ def redraw(voices: Sequence[Voice], logits_BV: Tensor, drawn: Drawn, steps: Sequ
     return redrawn
 
 
-def _bend(voice: Voice, logits_V: Tensor) -> None:
+def _bend(voices: Sequence[Voice], logits_UV: Tensor) -> None:
     """In place."""
+    device, masks = logits_UV.device, list[bytearray | None]()
+    for place, voice in enumerate(voices):
+        assert voice.bend
+        if added := voice.bend.added(voice.tokens):
+            ids, values = torch.tensor(list(added), device=device), torch.tensor(list(added.values()), device=device)
+            logits_UV[place, ids] += values
+        masks.append(_mask(voice, logits_UV.shape[1]))
+    if any(masks):
+        free = b"\1" * logits_UV.shape[1]
+        allowed_UV = torch.frombuffer(bytearray().join(mask or free for mask in masks), dtype=torch.uint8)
+        logits_UV.masked_fill_(allowed_UV.view(logits_UV.shape).to(device) == 0, _NEVER)
+
+
+def _mask(voice: Voice, size: int) -> bytearray | None:
     assert voice.bend
     try:
-        mask = voice.bend.mask(voice.tokens, len(logits_V))
+        return voice.bend.mask(voice.tokens, size)
     except AnubhavError as problem:
         voice.emit(problem)
         voice.cancelled = True
-        return
-    if added := voice.bend.added(voice.tokens):
-        logits_V[torch.tensor(list(added), device=logits_V.device)] += torch.tensor(
-            list(added.values()), device=logits_V.device
-        )
-    if mask is not None:
-        allowed_V = torch.frombuffer(mask, dtype=torch.uint8).to(logits_V.device)
-        logits_V.masked_fill_(allowed_V == 0, _NEVER)
+        return None
 
 
 def _possible(logits_UV: Tensor, tokens: Sequence[int]) -> Tensor:

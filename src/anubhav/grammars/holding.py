@@ -1,7 +1,7 @@
-"""Grammars: which tokens may follow, so that a sample is one of the texts that were asked for (llguidance).
+"""Which tokens may follow, so that a sample is one of the texts that were asked for (llguidance).
 
 Flows refuse a grammar before a reply begins, and samplers, which know neither each other nor `rendering`, hold samples
-to it: so this stands below all of them. llguidance is loaded when the first grammar is asked for.
+to it. llguidance is loaded when the first grammar is asked for.
 """
 
 import json
@@ -99,11 +99,10 @@ def _compiled(folder: Path, stops: tuple[int, ...], grammar: Grammar) -> Held:
         max_grammar_size=100_000,
         verbose_errors=False,
     )
-    started = time.thread_time()
     matcher = LLMatcher(tokenizer, _written(grammar), log_level=0, limits=limits)
     if matcher.is_error():
         raise BadInput(f"The {name} cannot be used: {_brief(matcher.get_error())}", hint=f"Correct the {name}.")
-    held = Held(matcher, tokenizer, stops)
+    held, started = Held(matcher, tokenizer, stops), time.thread_time()
     held.mask((), tokenizer.vocab_size)
     if time.thread_time() - started > _PATIENCE:
         raise BadInput(f"The {name} is too much work", hint=_SIMPLER)

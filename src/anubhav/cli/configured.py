@@ -1,0 +1,78 @@
+"""Options that may also stand in a TOML file: flags go before ANUBHAV_* variables, those before the file.
+
+The file is the one that --config names, else `anubhav.toml` in the data folder. Its keys are those of `Settings` and of
+the log; one that is none of them is refused, as a setting that silently does nothing is worse than none.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from anubhav.settings import Settings
+
+FILE = "anubhav.toml"
+KEYS = (*(one.name for one in fields(Settings) if one.name != "api_key"), "log_format", "log_level")
+CONFIG = "config_file"
+"""The name of the parameter of --config, and in a context's `meta` of the file that was read."""
+
+takes_config = click.option(
+    "--config",
+    CONFIG,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="ANUBHAV_CONFIG",
+    expose_value=False,
+    help=f"A file of settings; otherwise {FILE} in the data folder, if it is there.",
+)
+
+
+class Configured(click.Command):
+    """A command with --config and --data-dir, whose other options may come from the file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named, _, _ = self.make_parser(ctx).parse_args(list(args))
+        file = self._file(ctx, named)
+        if file:
+            own = {param.name for param in self.params}
+            ctx.meta[CONFIG] = file
+            ctx.default_map = {key: value for key, value in read(file).items() if key in own}
+        return super().parse_args(ctx, args)
+
+    def _file(self, ctx: click.Context, named: Mapping[str, Any]) -> Path | None:
+        options = {param.name: param for param in self.params}
+        chosen, _ = options[CONFIG].consume_value(ctx, named)
+        if isinstance(chosen, str):
+            return Path(chosen).expanduser()
+        folder, _ = options["data_dir"].consume_value(ctx, named)
+        usual = Path(str(folder)).expanduser() / FILE
+        return usual if usual.is_file() else None
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Raises UsageError for what is no TOML, and for a key that means nothing."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise click.UsageError(f"{file} cannot be read ({problem.strerror}).") from problem
+    except ValueError as problem:
+        raise click.UsageError(f"{file} is not TOML: {problem}.") from problem
+    for key in found:
+        if key not in KEYS:
+            raise click.UsageError(f"{file}: there is no setting {key!r}. {meant(key, KEYS)}")
+    if file.name == FILE and "data_dir" in found:
+        raise click.UsageError(f"{file}: data_dir cannot stand in the data folder's own file. Use --config.")
+    aliases = found.get("aliases")
+    if isinstance(aliases, dict):
+        pairs = cast(dict[str, Any], aliases)
+        found["aliases"] = [f"{served}={name}" for served, name in pairs.items()]
+    return found
+
+
+def meant(word: str, words: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(words)}."
