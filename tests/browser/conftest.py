@@ -1,5 +1,5 @@
-"""Debian's Chromium before the whole house over the fake backend. A browser of our own and not a plugin's: its loop has
-to end with this folder, since other tests run loops of theirs in the same thread."""
+"""Debian's Chromium before the whole house over the fake backend. A browser of our own and not a plugin's: its loop
+ends with each file, since other tests run loops of theirs in the same thread."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ from windows import OPERATOR, Watched
 CHROMIUM = shutil.which("chromium")
 _ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(lacking)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """With conversations, judgements, two releases and a run."""
     folder = tmp_path_factory.mktemp("browser")
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
         yield loopback
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS])
