@@ -51,4 +51,4 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--examples", type=int, default=3, help="how many requests each described address is asked")
+    parser.addoption("--examples", type=int, default=2, help="how many requests each described address is asked")
