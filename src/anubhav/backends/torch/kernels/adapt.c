@@ -9,10 +9,10 @@
 /* inner[row][r] = scale * (x[row] . A[r]) for rows lo..lo+n */
 INLINE void shrink(const void *x, int type, const int32_t *rows, int n, const float *a, int64_t inputs, float scale,
                    float *inner, int64_t stride) {
-    v16 sum[TOGETHER] = {};
+    vf sum[TOGETHER] = {};
     int64_t i = 0;
     for (; i + W <= inputs; i += W) {
-        v16 weights = load(a + i);
+        vf weights = load(a + i);
         for (int j = 0; j < n; j++) sum[j] += weights * get(x, type, rows[j] * inputs + i);
     }
     for (int j = 0; j < n; j++) {
@@ -22,12 +22,12 @@ INLINE void shrink(const void *x, int type, const int32_t *rows, int n, const fl
     }
 }
 
-/* y[row][o..o+16] += inner[row] . B[.][o..o+16] */
+/* y[row][o..o+W] += inner[row] . B[.][o..o+16] */
 INLINE void expand(void *y, int type, const int32_t *rows, int n, const float *b, int64_t width, int64_t o,
                    int64_t at, int64_t outputs, const float *inner, int64_t stride, int64_t rank) {
-    v16 sum[TOGETHER] = {};
+    vf sum[TOGETHER] = {};
     for (int64_t r = 0; r < rank; r++) {
-        v16 weights = load(b + r * width + o);
+        vf weights = load(b + r * width + o);
         for (int j = 0; j < n; j++) sum[j] += inner[j * stride + r] * weights;
     }
     for (int j = 0; j < n; j++) {
