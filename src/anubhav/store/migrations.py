@@ -277,6 +277,11 @@ CREATE TABLE holds (
     what TEXT PRIMARY KEY, who TEXT NOT NULL, why TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
 """
 
+_PAGES = """
+CREATE INDEX feedback_by_kind ON feedback (alias, kind, seq);
+CREATE INDEX ops_told ON ops (run, seq) WHERE kind NOT IN ('Compute', 'Step', 'Distil') OR state = 'failed';
+"""
+
 STEPS = (
     _FIRST,
     _SAMPLING,
@@ -293,6 +298,7 @@ STEPS = (
     _SHADOWS,
     _TUNING,
     _LOOKING,
+    _PAGES,
 )
 
 
