@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from anubhav.episodes.conversations import Conversations
+from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
+from anubhav.episodes.talks import Talks
 from anubhav.flows.links import Links
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
@@ -50,6 +52,8 @@ class House:
     sampling: SamplingSessions
     recorder: Recorder
     conversations: Conversations
+    talks: Talks
+    later: Later
     policies: Policies
     people: People
     lineage: Lineage
