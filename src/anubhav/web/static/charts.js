@@ -33,3 +33,15 @@ export function reader(run, call) {
       .filter(([name, value]) => Number.isFinite(value) && name !== "step").map(([name, value]) => [name, one.seq, value]));
   };
 }
+
+// How much of a line is what came before; 0 shows it as it was measured.
+export function smoother(changed) {
+  const field = make("input", { type: "range", min: "0", max: "0.95", step: "0.05", value: "0", "aria-label": "Smoothing" });
+  field.addEventListener("input", changed);
+  const smooth = (values) => {
+    const share = Number(field.value);
+    let last = null;
+    return values.map((value) => (value === null ? null : (last = last === null ? value : share * last + (1 - share) * value)));
+  };
+  return { element: make("label", { class: "check" }, "Smoothing", field), smooth };
+}
