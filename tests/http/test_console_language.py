@@ -3,6 +3,7 @@ browser's."""
 
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from anubhav.http.console import language
 from anubhav.http.console.templates import render
 
 ROOT = Path(__file__).parents[2]
-HINDI = ROOT / "src/anubhav/web/texts/hi.po"
+TEMPLATES = ROOT / "src/anubhav/web"
+HINDI = TEMPLATES / "texts/hi.po"
+NAMES = {"Anubhav", "GB", "tml", "sk", "MinT", "Ctrl", "Tinker", "bfloat"}
+UNTRANSLATED = {"playground.html", "review.html", "run.html", "runs.html"}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +100,43 @@ def test_what_is_put_into_a_text_is_escaped() -> None:
     assert language.ngettext("{count} hour ago", "{count} hours ago", 1) == "1 घंटा पहले"
     assert 'lang="hi"' in render("sign_in.html", problem="<script>")
     assert "&lt;script&gt;" in render("sign_in.html", problem="<script>")
+
+
+def test_templates_say_nothing_but_texts() -> None:
+    found = {}
+    for page in sorted(TEMPLATES.glob("*.html")):
+        parser = _Bare()
+        parser.feed(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", page.read_text("utf-8"), flags=re.DOTALL))
+        if parser.found and page.name not in UNTRANSLATED:
+            found[page.name] = parser.found
+    assert not found
+
+
+class _Bare(HTMLParser):
+    """Words between tags, and in the attributes that are read out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside.append(tag)
+        for name, value in attrs:
+            if name in ("aria-label", "title", "placeholder", "alt"):
+                self._look(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.inside:
+            while self.inside.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"code", "kbd"} & set(self.inside):
+            self._look(data)
+
+    def _look(self, text: str) -> None:
+        self.found += [word for word in re.findall(r"[A-Za-z]{2,}", text) if word not in NAMES]
 
 
 def _forms(one: Message) -> tuple[str, ...]:

@@ -24,7 +24,11 @@ PAGES = (
     (gettext_noop("Sessions"), "/sessions", "s"),
     (gettext_noop("Releases"), "/releases", "l"),
     (gettext_noop("Runs"), "/training_runs", "t"),
+    (gettext_noop("Models"), "/models", "o"),
+    (gettext_noop("Checkpoints"), "/checkpoints", "c"),
     (gettext_noop("Memory"), "/memory", "m"),
+    (gettext_noop("Plan"), "/plan", "n"),
+    (gettext_noop("Admin"), "/admin", "a"),
 )
 """Name, address, and the key that goes there after `g`."""
 

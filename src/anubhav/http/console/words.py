@@ -5,26 +5,18 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from anubhav.flows.trying import Lift
-from anubhav.http.console.language import gettext, gettext_noop, ngettext
+from anubhav.http.console.language import gettext, ngettext
 from anubhav.types.experience import Episode, Feedback, Lap
 
 Json = dict[str, Any]
-WORDS = (
-    gettext_noop("paused"), gettext_noop("running"), gettext_noop("scheduled"), gettext_noop("by hand"),
-    gettext_noop("done"), gettext_noop("failed"), gettext_noop("cancelled"), gettext_noop("interrupted"),
-    gettext_noop("pass"), gettext_noop("fail"), gettext_noop("inconclusive"), gettext_noop("promote"),
-    gettext_noop("discard"), gettext_noop("rollback"), gettext_noop("try"), gettext_noop("candidate"),
-    gettext_noop("refused"), gettext_noop("alarm"), gettext_noop("unread"), gettext_noop("user"),
-    gettext_noop("assistant"), gettext_noop("system"), gettext_noop("tool"), gettext_noop("taught"),
-    gettext_noop("reading"), gettext_noop("remembering"), gettext_noop("measuring"), gettext_noop("anchoring"),
-    gettext_noop("imitating"), gettext_noop("liking"), gettext_noop("preferring"), gettext_noop("reinforcing"),
-    gettext_noop("saving"), gettext_noop("judging"),
-)  # fmt: skip
-"""What the journal calls things: recorded in English, shown in the visitor's language."""
 
 
 def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 def clock(seconds: float) -> str:
