@@ -26,10 +26,12 @@ from anubhav.cluster.planning.apart import plan_apart
 from anubhav.cluster.planning.hardware import HARDWARE
 from anubhav.cluster.planning.models import MODELS
 from anubhav.episodes.conversations import Conversations
+from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
+from anubhav.episodes.talks import Talks
 from anubhav.errors import BadInput, MissingPart, NotFound, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
@@ -178,6 +180,8 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.jobs.stop)
         stack.push_async_callback(house.critic.stop)
         stack.push_async_callback(house.plans.stop)
+        stack.push_async_callback(house.later.stop)
+        await house.later.recover()
         cut = await house.laps.recover()
         await house.desk.recover()
         await house.uploads.recover()
@@ -266,6 +270,8 @@ def _join(
         sampling=SamplingSessions(database, voices, models, renderers),
         recorder=Recorder(database, policies, renderers),
         conversations=Conversations(database),
+        talks=Talks(database, policies),
+        later=Later(database),
         policies=policies,
         people=People(database),
         lineage=Lineage(database),

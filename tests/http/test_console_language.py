@@ -20,7 +20,17 @@ ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "src/anubhav/web"
 HINDI = TEMPLATES / "texts/hi.po"
 NAMES = {"Anubhav", "GB", "tml", "sk", "MinT", "Ctrl", "Tinker", "bfloat"}
-UNTRANSLATED = {"playground.html", "review.html", "run.html", "runs.html"}
+UNTRANSLATED = {
+    "playground.html",
+    "review.html",
+    "run.html",
+    "runs.html",
+    "compare.html",
+    "feedback.html",
+    "gate.html",
+    "gates.html",
+    "rewards.html",
+}
 
 
 @pytest.fixture(scope="module")

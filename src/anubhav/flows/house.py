@@ -7,10 +7,12 @@ from typing import Any
 
 from anubhav.catalog.library import Library
 from anubhav.episodes.conversations import Conversations
+from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
+from anubhav.episodes.talks import Talks
 from anubhav.flows.links import Links
 from anubhav.flows.plans import Plans
 from anubhav.gates.heard import Heard
@@ -57,6 +59,8 @@ class House:
     sampling: SamplingSessions
     recorder: Recorder
     conversations: Conversations
+    talks: Talks
+    later: Later
     policies: Policies
     people: People
     lineage: Lineage

@@ -22,6 +22,9 @@ PAGES = (
     (gettext_noop("Playground"), "/playground", "p"),
     (gettext_noop("Review"), "/review", "r"),
     (gettext_noop("Sessions"), "/sessions", "s"),
+    (gettext_noop("Feedback"), "/feedback", "f"),
+    (gettext_noop("Rewards"), "/rewards", "w"),
+    (gettext_noop("Gates"), "/gates", "e"),
     (gettext_noop("Releases"), "/releases", "l"),
     (gettext_noop("Runs"), "/training_runs", "t"),
     (gettext_noop("Models"), "/models", "o"),
@@ -57,6 +60,12 @@ class Page(APIRoute):
 async def show(house: House, name: str, place: str, **context: Any) -> HTMLResponse:
     """The template within the frame; `place`: where in the navigation it belongs."""
     return HTMLResponse(render(name, place=place, frame=await _frame(house), pages=PAGES, **context), headers=HEADERS)
+
+
+async def chosen(house: House, alias: str | None) -> tuple[list[str], str]:
+    """The aliases, that which answers first, and the one that is meant."""
+    names = [one.alias for one in await answering(house)]
+    return names, alias if alias in names else names[0]
 
 
 def welcome(request: Request) -> bool:

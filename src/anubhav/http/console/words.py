@@ -52,7 +52,7 @@ def judgement(one: Feedback) -> Json:
         one.rater
         or {"person": "", "implied": gettext("implied by what came next"), "judge": gettext("a judge")}[one.source]
     )
-    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, **_said(one)}
+    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, "tags": one.tags, **_said(one)}
 
 
 def _said(one: Feedback) -> Json:
@@ -145,4 +145,10 @@ def _suite(suite: Mapping[str, Any]) -> Json:
         "after": f"{suite['candidate']:.2f}",
         "difference": f"{suite['difference']:+.2f}",
         "bar": bar(float(suite["low"]), float(suite["high"])),
+        "outcome": suite.get("outcome", ""),
+        "margin": suite.get("margin", 0.0),
+        "p": f"{suite.get('corrected', 1.0):.2g}",
+        "test": suite.get("test", ""),
+        "held": suite.get("held", 0),
+        "lost": suite.get("lost", 0),
     }

@@ -67,6 +67,7 @@ function places(text) {
   if (text.startsWith("ep_")) found.unshift([_("This reply"), `/episodes/${at}`]);
   else if (text.includes("://")) found.unshift([_("This checkpoint"), `/checkpoints/${text.split("://")[1].split("/").map(encodeURIComponent).join("/")}`], [_("Talk to this checkpoint"), `/playground?mode=checkpoint&checkpoint=${at}`]);
   else if (text.includes(":train:")) found.unshift([_("This run"), `/training_runs/${at}`]);
+  else if (text.startsWith("lap_")) found.unshift([_("This lap"), `/gates/${at}`]);
   else if (text.startsWith("key_")) found.unshift([_("This key"), `/keys/${at}`]);
   else if (text) found.push([_("The session {name}", { name: text }), `/sessions/${at}`]);
   return found;
