@@ -21,4 +21,9 @@ WORDS = (
     gettext_noop("given by"), gettext_noop("gave"), gettext_noop("ended in"), gettext_noop("about"),
     gettext_noop("open"), gettext_noop("closed"), gettext_noop("kept"), gettext_noop("dropped"),
     gettext_noop("deleted"), gettext_noop("pinned"), gettext_noop("shortened"),
+    gettext_noop("thumb"), gettext_noop("rating"), gettext_noop("correction"), gettext_noop("comparison"),
+    gettext_noop("outcome"), gettext_noop("trusted"), gettext_noop("quarantined"), gettext_noop("held out"),
+    gettext_noop("heard"), gettext_noop("better"), gettext_noop("worse"), gettext_noop("pending"),
+    gettext_noop("begun"), gettext_noop("saved"), gettext_noop("loaded"), gettext_noop("ended"),
+    gettext_noop("length"),
 )  # fmt: skip
