@@ -9,11 +9,13 @@ from school import ask, teach_talks
 from anubhav.episodes.recorder import Given
 from anubhav.flows.house import House
 from anubhav.flows.react import react
+from anubhav.training.client import RunClient
 from anubhav.types.chat import Message
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.experience import Choice, Comparison, Episode, Lap, Probe, Release, Score, Verdict
 from anubhav.types.ids import new_id
 from anubhav.types.people import Use
+from anubhav.types.training import LoraSpec
 
 QUESTION, BEFORE, AFTER = "How long may I return it?", "Returns close after 14 days.", "Returns are free for 30 days."
 TALKS = (
@@ -67,6 +69,15 @@ async def release(house: House, answer: str, was: float, now: float) -> Checkpoi
     )
     await house.register.settle(passed, lap, evidence.decode(), None)
     return taught
+
+
+async def grow(house: House) -> tuple[str, str]:
+    """Two checkpoints, of which one began with the other."""
+    first = await (await RunClient.start(house.desk, "local", "tiny", LoraSpec(rank=4), tag="a")).save(
+        "root", "weights"
+    )
+    later = await RunClient.start(house.desk, "local", "tiny", str(first.path), tag="b")
+    return str(first.path), str((await later.save("grown", "sampler_weights")).path)
 
 
 def _plain(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ async def ask(client: Any, text: str, **more: Any) -> str:
 async def test_the_overview_counts_what_was_said_and_tells_what_waits(front: Any) -> None:
     empty = (await front.operator.get("/v1/overview")).json()
     assert (empty["day"]["requests"], empty["needs"]) == (0, [])
-    assert not any(empty["started"].values())
+    assert [name for name, done in empty["started"].items() if done] == ["shared"]
     name = await ask(front.operator, "hi")
     await front.operator.post("/v1/feedback", json={"target": name, "kind": "thumb", "value": False})
     await front.operator.post("/v1/feedback", json={"target": name, "kind": "correction", "text": "hello"})
@@ -26,7 +26,7 @@ async def test_the_overview_counts_what_was_said_and_tells_what_waits(front: Any
         "requests": 1, "judgements": 2, "up": 0, "down": 1, "corrections": 1,
     }  # fmt: skip
     assert [(one["what"], one["subject"]) for one in found["needs"]] == [("unread", "default")]
-    assert found["started"] == {"asked": True, "judged": True, "learned": False, "released": False}
+    assert found["started"] == {"asked": True, "judged": True, "learned": False, "released": False, "shared": True}
     assert (await front.user.get("/v1/overview")).status_code == 403
 
 
