@@ -34,7 +34,7 @@ async def list_models(house: House = Depends(house_of)) -> Response:
 
 @router.get("/checkpoints")
 async def list_checkpoints(
-    before: Annotated[int | None, Query(ge=1)] = None, house: House = Depends(house_of)
+    before: Annotated[int | None, Query(ge=1, le=1 << 62)] = None, house: House = Depends(house_of)
 ) -> Response:
     found = await house.pedigree.page(None, before, _SHOWN)
     older = found[-1].position if len(found) == _SHOWN else None
