@@ -72,6 +72,7 @@ def test_no_placeholder_or_tag_is_lost(hindi: Catalog) -> None:
         ("en-GB,en;q=0.9,hi;q=0.8", "", "en"),
         ("fr,hi;q=0.4,en;q=0.3", "", "hi"),
         ("hi;q=nonsense,en", "", "en"),
+        ("hi;q=0", "", "en"),
         ("fr", "", "en"),
         ("hi", "language=en", "en"),
         ("en", "language=hi", "hi"),

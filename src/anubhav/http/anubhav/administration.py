@@ -40,7 +40,7 @@ async def get_usage(
 async def get_audit(
     tenant: Name | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=1 << 62)] = None,
     house: House = Depends(house_of),
 ) -> Json:
     """Who did what, newest first; `next`, sent as `before`, gives what is older."""

@@ -36,7 +36,7 @@ async def list_library(house: House = Depends(house_of)) -> Json:
 @router.get("/v1/checkpoints", dependencies=_LOOKS)
 async def list_checkpoints(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=1 << 62)] = None,
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> Json:

@@ -17,7 +17,7 @@ from anubhav.types.models import SCOPES
 router = APIRouter(route_class=Page)
 Json = dict[str, Any]
 _LINES, _DAYS = 50, 7
-Before = Annotated[int | None, Query(ge=1)]
+Before = Annotated[int | None, Query(ge=1, le=1 << 62)]
 Word = Annotated[str, Query(max_length=200)]
 
 

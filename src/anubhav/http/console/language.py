@@ -88,7 +88,7 @@ def _wanted(request: Request) -> str:
     if chosen in LANGUAGES:
         return chosen
     parts = [part.strip().lower().partition(";q=") for part in request.headers.get("accept-language", "").split(",")]
-    ranked = sorted(parts, key=lambda part: -_weight(part[2]))
+    ranked = sorted((part for part in parts if _weight(part[2]) > 0), key=lambda part: -_weight(part[2]))
     return next((name for part in ranked if (name := part[0].partition("-")[0]) in LANGUAGES), "en")
 
 

@@ -10,6 +10,7 @@ from anubhav.flows.stock import Stock, take_stock
 from anubhav.http.auth import principal
 from anubhav.http.console.language import gettext
 from anubhav.http.console.page import Page, show
+from anubhav.http.console.words import size
 from anubhav.http.entrance import house_of
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.looking import CheckpointHead, Line
@@ -33,7 +34,7 @@ async def list_models(house: House = Depends(house_of)) -> Response:
 
 @router.get("/checkpoints")
 async def list_checkpoints(
-    before: Annotated[int | None, Query(ge=1)] = None, house: House = Depends(house_of)
+    before: Annotated[int | None, Query(ge=1, le=1 << 62)] = None, house: House = Depends(house_of)
 ) -> Response:
     found = await house.pedigree.page(None, before, _SHOWN)
     older = found[-1].position if len(found) == _SHOWN else None
@@ -76,7 +77,7 @@ def _shown(one: Checkpoint) -> Json:
         "kind": path.kind,
         "tenant": one.tenant,
         "base_model": one.base_model,
-        "size": f"{one.size_bytes / 1e6:.1f} MB",
+        "size": size(one.size_bytes),
         "created_at": one.created_at,
         "expires_at": one.expires_at,
         "public": one.public,
@@ -93,6 +94,7 @@ def _line(line: Line) -> Json:
         "run": line.run,
         "depth": min(line.depth, 6),
         "source": line.source,
+        "source_name": (line.source or "").rpartition("/")[2],
         "checkpoints": [_shown(one) for one in line.checkpoints[-_DOTS:]],
         "left_out": max(0, len(line.checkpoints) - _DOTS),
     }

@@ -55,7 +55,7 @@ def _made(found: Mapping[str, Any]) -> Json:
         "parameters": f"{found['model']['parameters'] / 1e9:,.2f}",
         "active": f"{found['model']['active_parameters'] / 1e9:,.2f}",
         "family": found["model"]["family"],
-        "adapter": f"{max(found['adapter']['parameters'].values()) / 1e6:,.1f}",
+        "adapter": f"{found['adapter']['parameters'][found['adapter']['experts']] / 1e6:,.1f}",
         "fitting": found["layouts"]["fitting"],
         "tried": found["layouts"]["tried"],
         "best": _option(best),

@@ -41,6 +41,13 @@ def cut(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+def size(count: int) -> str:
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} B"
+
+
 def took(seconds: float) -> str:
     if seconds < 120:
         return gettext("{count} s", count=round(seconds, 1) if seconds < 10 else round(seconds))
