@@ -41,7 +41,9 @@ async def test_one_lap_of_an_alias_at_a_time(book: LapBook) -> None:
     assert book.open("other").id != other.id
     go.set()
     ended = await book.wait(lap)
-    assert (ended.phase, ended.report) == ("judging", {"step": 1, "probes": 3})
+    seconds = ended.report["seconds"]
+    assert isinstance(seconds, dict) and list(seconds) == ["starting", "imitating", "judging"]
+    assert (ended.phase, ended.report) == ("judging", {"step": 1, "probes": 3, "seconds": seconds})
     book.open("default")
 
 

@@ -4,16 +4,16 @@ A lap is a sequence of batches, numbered from 0 over all its parts: imitation, p
 backward pass and a step. What the batches are held against is the incumbent, so a lap can go on at any of them.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from anubhav.catalog.sizes import size_of
+from anubhav.flows.anchoring import Anchors
 from anubhav.flows.house import House
 from anubhav.flows.rollouts import roll_out
 from anubhav.learning import imitation, kto, policy, preference
-from anubhav.learning.anchors import Anchor, anchor_prompts, hold, parts_of, take, take_part
+from anubhav.learning.anchors import Anchor, hold, parts_of, take, take_part
 from anubhav.learning.origins import Origin
 from anubhav.learning.plan import Example, Plan
 from anubhav.learning.policy import LOSS_OF, Rated
@@ -21,19 +21,13 @@ from anubhav.learning.presets import PRESET, Preset, preset_for
 from anubhav.serving.voices import Voice
 from anubhav.training.client import RunClient
 from anubhav.types.arrays import Array
-from anubhav.types.chat import Message
 from anubhav.types.experience import Lap
 from anubhav.types.people import Use
-from anubhav.types.sampling import SampleRequest, SamplingParams
 from anubhav.types.training import Datum, OptimParams, PassResult
 
 _TENANT = "anubhav"
-_MEASURED = 12
-"""Anchors that only tell how far a candidate went."""
 _SCORED = 128
 """Answers in one forward pass."""
-_ANCHORED = 10
-"""Imitation steps whose anchors are drawn together: few enough that a lap which has learned draws none in vain."""
 _KEPT_EVERY = 2
 """Every so many batches that teach something else repairs are trained with them."""
 
@@ -82,24 +76,35 @@ async def teach(
     signal = policy.informative(rated, await house.baselines.expect(lap.alias))
     counted = {"informative": len(signal), "without_signal": len(rated) - len(signal)} if rated else {}
     await house.laps.tell(lap, "remembering", rollouts=said, **counted)
-    lesson = _Lesson(house, lap, run, preset, pace)
+    lesson = _Lesson(house, lap, run, preset, pace, Anchors(house, incumbent, preset))
     known = await _remember(lesson, incumbent, plan, [one for one, _ in signal])
-    if plan.corrections:
-        await _imitate(lesson, incumbent, plan)
-    lesson.kept = plan.replayed
-    if plan.pairs:
-        await _prefer(lesson, plan.pairs, known)
-    lesson.kept = (*plan.corrections, *plan.replayed)
-    if plan.likings:
-        await _like(lesson, plan.likings, known)
-    if signal:
-        await _reinforce(lesson, signal, known)
-    elif not plan.corrections:
+    await _teach_each(lesson, plan, signal, known)
+    if not signal and not plan.corrections:
         answers = [*preference.answers(plan.pairs), *kto.answers(plan.likings)]
         away = known.drift(await _score(run, answers))
         await house.laps.tell(lap, "measuring", kl=round(away, 4))
+    await house.laps.tell(lap, "measuring")
+    away = await _drift(run, await lesson.anchors.apart())
     seconds = round(time.monotonic() - started, 1)
-    await house.laps.tell(lap, "taught", training_seconds=seconds, batches=lesson.number)
+    told = {"kl_general": round(away, 4), "training_seconds": seconds, "batches": lesson.number}
+    await house.laps.tell(lap, "taught", **told)
+
+
+async def _teach_each(lesson: "_Lesson", plan: Plan, signal: Sequence[tuple[Rated, float]], known: "_Known") -> None:
+    if plan.corrections:
+        await lesson.begin("imitating")
+        await _imitate(lesson, plan)
+    lesson.kept = plan.replayed
+    if plan.pairs:
+        await lesson.begin("preferring")
+        await _prefer(lesson, plan.pairs, known)
+    lesson.kept = (*plan.corrections, *plan.replayed)
+    if plan.likings:
+        await lesson.begin("liking")
+        await _like(lesson, plan.likings, known)
+    if signal:
+        await lesson.begin("reinforcing")
+        await _reinforce(lesson, signal, known)
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ class _Lesson:
     run: RunClient
     preset: Preset
     pace: Pace
+    anchors: Anchors
     number: int = 0
     """Of the next batch."""
     used: set[Origin] = field(default_factory=set[Origin])
@@ -166,6 +172,9 @@ class _Lesson:
         self.number = number
         await self.pace.trained(number)
 
+    async def begin(self, phase: str) -> None:
+        await self.house.laps.tell(self.lap, phase)
+
     async def tell(self, phase: str, step: int, steps: int, **facts: object) -> None:
         await self.house.laps.tell(self.lap, phase, step=step + 1, steps=steps, **facts)
 
@@ -208,21 +217,17 @@ async def _score(run: RunClient, answers: Iterable[Answer]) -> dict[Answer, Arra
     return found
 
 
-async def _imitate(lesson: _Lesson, incumbent: Voice, plan: Plan) -> None:
+async def _imitate(lesson: _Lesson, plan: Plan) -> None:
     recipe, preset = lesson.preset.imitation, lesson.preset
     if lesson.pace.start >= recipe.steps:
         lesson.skip(recipe.steps)
         return
-    anchors: list[Anchor] = []
     for step in range(recipe.steps):
         if not lesson.due:
             lesson.skip()
             continue
-        if step % _ANCHORED == 0 or not anchors:
-            await lesson.tell("anchoring", step, recipe.steps)
-            anchors = await _anchor(lesson.house, incumbent, preset, _block(preset, step))
         examples = [*plan.corrections, *take(plan.replayed, step, preset.replayed)]
-        held = take(anchors, step % _ANCHORED, preset.anchors)
+        held = await lesson.anchors.of(step)
         data = [imitation.imitate(one.prompt, one.answer, one.weight / len(examples)) for one in examples]
         data += [hold(anchor, preset.anchor_weight / len(held)) for anchor in held]
         origins = [origin for one in examples for origin in one.origins]
@@ -234,36 +239,6 @@ async def _imitate(lesson: _Lesson, incumbent: Voice, plan: Plan) -> None:
         await lesson.tell("imitating", step, recipe.steps, sure=round(sure, 3), imitated=step + 1)
         if learned:
             break
-    others = range(recipe.steps * preset.anchors, recipe.steps * preset.anchors + _MEASURED)
-    away = await _drift(lesson.run, await _anchor(lesson.house, incumbent, preset, others))
-    await lesson.house.laps.tell(lesson.lap, "measuring", kl_general=round(away, 4))
-
-
-def _block(preset: Preset, step: int) -> range:
-    """The numbers of the anchors of the steps from this one's block on."""
-    first = step - step % _ANCHORED
-    return range(first * preset.anchors, min(first + _ANCHORED, preset.imitation.steps) * preset.anchors)
-
-
-async def _anchor(house: House, incumbent: Voice, preset: Preset, numbers: Iterable[int]) -> list[Anchor]:
-    """What the incumbent says to general prompts in turn, at temperature 1; the sample's number is its seed.
-
-    None is used twice: what a sample has outside the likeliest tokens is an accident, and twice is learned by heart.
-    """
-    renderer, prompts = house.renderers[incumbent.base_model], anchor_prompts()
-
-    async def say(number: int) -> Anchor:
-        prompt = renderer.render([Message("user", prompts[number % len(prompts)])])
-        params = SamplingParams(preset.anchor_tokens, seed=number, stop_tokens=renderer.stop_tokens)
-        request = SampleRequest(
-            prompt, params, incumbent.adapter, top_logprobs=preset.anchor_width, priority="training"
-        )
-        events = [event async for event in house.voices.sample(incumbent, request)]
-        said = tuple(token for event in events for token in event.tokens)
-        logprobs = tuple(value for event in events for value in event.logprobs)
-        return Anchor(prompt, said, tuple(likely for event in events for likely in event.top), logprobs)
-
-    return list(await asyncio.gather(*map(say, numbers)))
 
 
 async def _drift(run: RunClient, anchors: Sequence[Anchor]) -> float:
@@ -278,17 +253,20 @@ async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Kno
     recipe = preset.comparisons if compared else preset.preference
     parts = preset.judged_parts if compared else 1
     end, quiet = lesson.number + recipe.steps, 0
+    settled: set[preference.Pair] = set()
     for step in range(recipe.steps):
         if not lesson.due:
             lesson.skip()
             continue
         part = take_part(pairs, step, parts, preset.judged_least)
-        answers = preference.answers(part)
+        # What is settled has nearly no gradient and costs as much as the rest, so it is not even looked at again.
+        open_ones = [pair for pair in part if pair not in settled]
+        answers = preference.answers(open_ones)
         now = _Known(await _score(lesson.run, answers)).sums(answers)
-        strength = preference.strengths(now, known.sums(answers), preset.beta)
-        await lesson.tell("preferring", step, recipe.steps, strength=round(sum(strength) / len(strength), 4))
-        # What is settled has nearly no gradient and costs as much as the rest.
-        strength = [force if force >= preset.settled else 0.0 for force in strength]
+        found = dict(zip(open_ones, preference.strengths(now, known.sums(answers), preset.beta), strict=True))
+        await lesson.tell("preferring", step, recipe.steps, strength=round(sum(found.values()) / len(part), 4))
+        settled.update(pair for pair, force in found.items() if force < preset.settled)
+        strength = [0.0 if pair in settled else found[pair] for pair in part]
         quiet = 0 if any(strength) else quiet + 1
         if quiet >= parts_of(pairs, parts, preset.judged_least):
             break

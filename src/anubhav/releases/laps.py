@@ -31,6 +31,8 @@ class LapBook:
         """By alias; clear while the lap is paused."""
         self._cancelled: dict[str, str] = {}
         """By alias: who asked."""
+        self._clocks: dict[str, _Clock] = {}
+        """By alias."""
 
     async def recover(self) -> list[Lap]:
         """Laps that a crash cut short are over; their feedback is unread.
@@ -60,11 +62,13 @@ class LapBook:
         if alias in self._open:
             raise Busy(f"{self._open[alias].id} is running for {alias}", hint="Wait for it.", retry_after=10)
         self._open[alias] = Lap(new_id("lap"), alias, "running", "starting", time.time())
+        self._clocks[alias] = _Clock("starting")
         return self._open[alias]
 
     def give_up(self, lap: Lap) -> None:
         """It was opened and never started."""
         self._open.pop(lap.alias, None)
+        self._clocks.pop(lap.alias, None)
 
     async def start(self, lap: Lap, work: Callable[[Lap], Awaitable[None]]) -> None:
         """Keep the lap and run it in the background; a failure is written into it."""
@@ -134,7 +138,7 @@ class LapBook:
             log.exception("%s failed", lap.id)
             await self._end(self._open[lap.alias], "failed", "an error of ours; the log says which")
         finally:
-            del self._open[lap.alias], self._tasks[lap.alias], self._going[lap.alias]
+            del self._open[lap.alias], self._tasks[lap.alias], self._going[lap.alias], self._clocks[lap.alias]
 
     async def _end(self, lap: Lap, state: Literal["failed", "cancelled", "interrupted"], why: str) -> None:
         report = {**lap.report, "failure": why}
@@ -152,11 +156,12 @@ class LapBook:
             count_lap(state)
 
     def report(self, lap: Lap) -> dict[str, object]:
-        """What the running lap has told so far."""
-        return dict(self._open[lap.alias].report)
+        """What the running lap has told so far, and the seconds that each phase took."""
+        return {**self._open[lap.alias].report, "seconds": self._clocks[lap.alias].read()}
 
     async def tell(self, lap: Lap, phase: str, **facts: object) -> None:
         """Where the lap is, for whoever watches."""
+        self._clocks[lap.alias].turn(phase)
         told = replace(self._open[lap.alias], phase=phase, report={**self.report(lap), **facts})
         self._open[lap.alias] = told
         await self._database.run(lambda c: experience.put_lap(c, told))
@@ -178,3 +183,21 @@ class LapBook:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Clock:
+    """How long a lap was in each of its phases, pauses included."""
+
+    def __init__(self, phase: str) -> None:
+        self._phase, self._since = phase, time.monotonic()
+        self._parts: dict[str, float] = {}
+
+    def turn(self, phase: str) -> None:
+        """To this phase; what went by belongs to the one before."""
+        now = time.monotonic()
+        self._parts[self._phase] = self._parts.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+
+    def read(self) -> dict[str, float]:
+        self.turn(self._phase)
+        return {phase: round(seconds, 1) for phase, seconds in self._parts.items()}
