@@ -27,16 +27,15 @@ _KINDS = ("thumb", "thumb", "thumb", "rating", "correction")
 
 
 def fill(file: Path, episodes: int, runs_of: int = 1000) -> None:
-    """Bring the database to so many episodes; it may hold fewer of ours already."""
+    """A new database."""
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file, isolation_level=None)
     connection.row_factory = sqlite3.Row
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "secure_delete=OFF", "cache_size=-262144"):
         connection.execute(f"PRAGMA {pragma}")  # what is made here can be made again
     migrate(connection)
-    (there,) = connection.execute("SELECT count(*) FROM episodes").fetchone()
     connection.execute("BEGIN")
-    for episode in _episodes(there, episodes):
+    for episode in _episodes(episodes):
         experience.add_episode(connection, episode)
         if (number := int(episode.id[3:])) % 2 == 0:
             one = _judgement(episode, number)
@@ -44,16 +43,15 @@ def fill(file: Path, episodes: int, runs_of: int = 1000) -> None:
     (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM feedback").fetchone()
     for stage, left in ((CRITIC, 0), (STAGE, _UNREAD)):
         experience.advance(connection, stage, "default", max(0, last - left))
-    if there == 0:
-        for number in range(runs_of):
-            _add_run(connection, number)
+    for number in range(runs_of):
+        _add_run(connection, number)
     connection.execute("COMMIT")
     connection.close()
 
 
-def _episodes(start: int, end: int) -> Iterator[Episode]:
-    begun = time.time() - end / A_DAY * 86_400.0
-    for number in range(start, end):
+def _episodes(count: int) -> Iterator[Episode]:
+    begun = time.time() - count / A_DAY * 86_400.0
+    for number in range(count):
         asked = (Message("user", f"Question {number}: how long may I return what I bought?"),)
         said = Choice((1, 2, 3), (-0.5, -0.5, -0.5), f"Answer {number}: within thirty days, with the receipt.", "stop")
         yield Episode(

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -67,6 +68,14 @@ async def _cost(client: httpx2.AsyncClient, path: str, rounds: int) -> float:
     return median(found)
 
 
+def _measure_new(size: int, rounds: int, write_model: Callable[[Path], None]) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_model(folder / "tiny")
+        fill(folder / "data" / DATABASE, size)
+        return asyncio.run(measure(folder, size, rounds))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1000,10000,100000,1000000")
@@ -76,13 +85,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
     from fake_model import write_model
 
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_model(folder / "tiny")
-        costs: dict[int, dict[str, float]] = {}
-        for size in sizes:
-            fill(folder / "data" / DATABASE, size)
-            costs[size] = asyncio.run(measure(folder, size, asked.rounds))
+    costs = {size: _measure_new(size, asked.rounds, write_model) for size in sizes}
     print(_table(costs))
     print(json.dumps(_told(costs)))
 

@@ -40,7 +40,7 @@ async def feedback(
     return await show(
         house, "feedback.html", "/feedback", aliases=names, alias=name, kind=kind, kinds=KINDS, rater=rater,
         rater_of=f"&{urlencode({'rater': rater})}" if rater else "", before=before, newest=urlencode(kept),
-        older=older and urlencode(older), week=await house.conversations.since(time.time() - 7 * DAY), report=report,
+        older=older and urlencode(older), day=await house.conversations.since(time.time() - DAY), report=report,
         found=[_line(one) for one in found], raters=[_rater(one) for one in raters[:_RATERS]], known=len(raters),
     )  # fmt: skip
 
