@@ -58,7 +58,7 @@ def test_a_cluster_is_planned(page: Page) -> None:
     page.fill("[name=batch]", "1")
     page.click("text=Plan it")
     page.wait_for_selector("#making")
-    page.wait_for_selector("text=The best layout", timeout=60_000)
+    page.wait_for_selector("text=The best layout", timeout=240_000)
     assert "tp=1 pp=1 ep=1 sp=1 fsdp=1" in page.inner_text("main")
     assert page.input_value("[name=sequence]") == "128"
     page.click("summary >> nth=0")
