@@ -39,12 +39,12 @@ def test_a_checkpoint_is_followed_kept_shared_taken_away_and_deleted(
     with tarfile.open(tmp_path / "taught.tar.gz") as archive:
         assert "adapter_model.safetensors" in archive.getnames()
     page.select_option("[name=seconds]", "604800")
-    page.click("text=Set")
+    page.click("#ttl button[type=submit]")
     expect(page.locator("dl.facts")).not_to_contain_text("never")
     page.click("#publish")
     page.wait_for_selector("text=public: every tenant may read it")
     page.click("#delete")
-    page.click("text=Delete it")
+    page.click("#delete-box button[value=yes]")
     page.wait_for_url("**/checkpoints")
     assert "grown" not in page.inner_text("table")
     assert page.goto(f"/checkpoints/{path.removeprefix('tinker://')}").status == 404

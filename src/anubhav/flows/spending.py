@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Literal, cast
 
 from anubhav.flows.house import House
 from anubhav.training.accounts import HOUR
@@ -15,8 +14,8 @@ DAY = 86_400
 class Spent:
     day: int
     """Its beginning in seconds since the epoch (UTC)."""
-    what: Literal["training", "checkpoint", "storage"]
-    """In tokens, in checkpoints, in gigabyte-hours."""
+    what: str
+    """training (in tokens), checkpoint (in checkpoints) or storage (in gigabyte-hours)."""
     base_model: str
     quantity: float
 
@@ -28,6 +27,5 @@ async def spent(house: House, tenant: str, days: int) -> list[Spent]:
     sums: defaultdict[tuple[int, str, str], float] = defaultdict(float)
     for one in (await house.desk.accounts.bill(tenant, start, end)).used:
         sums[one.hour // DAY * DAY, one.kind, one.base_model] += one.quantity
-    kinds = Literal["training", "checkpoint", "storage"]
-    rows = [Spent(day, cast(kinds, kind), model, quantity) for (day, kind, model), quantity in sums.items()]
+    rows = [Spent(day, kind, model, quantity) for (day, kind, model), quantity in sums.items()]
     return sorted(rows, key=lambda row: (-row.day, row.base_model, row.what))

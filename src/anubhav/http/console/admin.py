@@ -1,6 +1,6 @@
 """Admin: keys and what their tenants may use and have used, health, settings, the audit."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -63,9 +63,12 @@ async def key(key_id: str, house: House = Depends(house_of), keyring: Keyring = 
 
 
 def _setting(one: Setting) -> Json:
+    """Several values, which may be pairs, in a row."""
     value = one.value
-    parts = [one if isinstance(one, str) else "=".join(one) for one in value] if isinstance(value, tuple) else None
-    return {"name": one.setting, "value": " ".join(parts) if parts is not None else value, "origin": one.origin}
+    if isinstance(value, tuple):
+        several = cast(tuple[str | tuple[str, ...], ...], value)
+        value = " ".join(part if isinstance(part, str) else "=".join(part) for part in several)
+    return {"name": one.setting, "value": value, "origin": one.origin}
 
 
 def _spent(one: Spent) -> Json:
