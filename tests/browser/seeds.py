@@ -80,6 +80,24 @@ async def grow(house: House) -> tuple[str, str]:
     return str(first.path), str((await later.save("grown", "sampler_weights")).path)
 
 
+async def refuse(house: House) -> None:
+    """A lap whose candidate forgot what it had been taught."""
+    scores = tuple(
+        Score(f"ep_{number}:repair0", "guard-repairs", 1.0, 0.0, f"It is {number}.", f"It was {number} once.")
+        for number in range(2)
+    )
+    scores += tuple(
+        Score(f"pr_{number}", "guard-questions", 1.0, 0.0, f"Yes, {number}.", f"No, {number}!") for number in range(3)
+    )
+    forgot = Comparison("guard-repairs", 2, 1.0, 0.0, -1.0, -1.0, -0.8, "harm", 0.001, 0.001, 0.001, 0.05, "fail", 2, 2)
+    why, at = "guard-repairs got worse: it forgot 2 of the 2 repairs that the incumbent answers", time.time()
+    verdict = Verdict("fail", why, (forgot,), scores, 0.021)
+    summary = {"outcome": "fail", "reason": why, "comparisons": _plain([forgot])}
+    lap = Lap(new_id("lap"), "default", "done", "done", at - 60, at, {"verdict": summary})
+    dropped = Release(new_id("rel"), "default", None, None, "discard", "local", why, at, lap.id, summary)
+    await house.register.settle(dropped, lap, msgspec.json.encode(verdict).decode(), None)
+
+
 def _plain(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
     return [{name: getattr(one, name) for name in one.__dataclass_fields__} for one in comparisons]
 

@@ -63,8 +63,14 @@ async def test_a_run_tells_what_each_operation_measured(front: Any) -> None:
     assert [(one["seq"], one["kind"], one["state"]) for one in found] == [(0, "Create", "done"), (1, "Step", "done")]
     assert found[1]["metrics"]["learning_rate"] == 0.25
     assert [one["seq"] for one in (await front.operator.get(place, params={"after": 0})).json()["data"]] == [1]
+    shown = (await front.user.get(f"/v1/runs/{run['id']}")).json()
+    assert [(one["what"], one["cause"]) for one in shown["events"]] == [("begun", "from a fresh adapter")]
+    assert (shown["rank"], shown["queue"]) == (4, None)
+    assert (await front.operator.get("/v1/runs")).json()["queue"] == {"active": 0, "waiting": 0, "held": 0}
+    assert "queue" not in (await front.user.get("/v1/runs")).json()
     await client.end()
     other = await front.keyring.add("bob")
+    assert (await front.nobody.get(f"/v1/runs/{run['id']}", headers={"x-api-key": other})).status_code == 404
     assert (await front.nobody.get(place, headers={"x-api-key": other})).status_code == 404
 
 
