@@ -25,7 +25,7 @@ async def test_what_was_used_is_told_by_day_and_what_was_done_a_page_at_a_time(f
     paths = [str((await client.save(name, "sampler_weights")).path) for name in ("one", "two", "three")]
     used = (await front.operator.get("/v1/usage", params={"tenant": "ann", "days": 1})).json()["data"]
     assert {(one["what"], one["quantity"]) for one in used if one["what"] != "storage"} == {
-        ("training", 3.0), ("checkpoint", 3.0),
+        ("tokens", 3.0), ("checkpoints", 3.0),
     }  # fmt: skip
     assert (await front.operator.get("/v1/usage", params={"tenant": "local"})).json()["data"] == []
     first = (await front.operator.get("/v1/audit", params={"limit": 2})).json()
