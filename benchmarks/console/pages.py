@@ -35,7 +35,8 @@ _OPERATOR = Principal("local", "key_bench", operator=True)
 PAGES = (
     "/", "/playground", "/review", "/sessions", "/sessions?before={middle}", "/sessions/visit-1", "/episodes/{episode}",
     "/feedback", "/feedback?before={middle}", "/feedback?kind=correction", "/feedback?rater=local/rater-3", "/rewards",
-    "/gates", "/releases", "/training_runs", "/training_runs/{run}", "/memory", "/v1/overview", "/v1/feedback",
+    "/gates", "/releases", "/training_runs", "/training_runs/{run}", "/memory", "/models",
+    "/checkpoints", "/keys", "/admin", "/plan", "/v1/overview", "/v1/feedback",
 )  # fmt: skip
 
 

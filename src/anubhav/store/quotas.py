@@ -30,6 +30,12 @@ def spend(connection: sqlite3.Connection, tenant: str, tokens: int) -> None:
     )
 
 
+def tokens_by_day(connection: sqlite3.Connection, tenant: str, since: int) -> list[tuple[int, int]]:
+    """(day, tokens) from the day `since` on."""
+    rows = connection.execute("SELECT day, tokens FROM spent WHERE tenant = ? AND day >= ?", (tenant, since))
+    return [(row["day"], row["tokens"]) for row in rows]
+
+
 def tokens_today(connection: sqlite3.Connection, tenant: str) -> int:
     row = connection.execute("SELECT tokens FROM spent WHERE tenant = ? AND day = ?", (tenant, today())).fetchone()
     return row["tokens"] if row else 0

@@ -124,6 +124,16 @@ def stored(connection: sqlite3.Connection, tenant: str, start: float, end: float
     return [Stored(row["base_model"], row["size_bytes"], row["since"], row["until"]) for row in rows]
 
 
+def saved_by_day(connection: sqlite3.Connection, tenant: str, start: float) -> list[tuple[int, str, int]]:
+    """(day, base model, checkpoints made then)."""
+    rows = connection.execute(
+        "SELECT CAST(since / 86400 AS INTEGER) AS day, base_model, count(*) AS count FROM storage"
+        " WHERE tenant = ? AND since >= ? GROUP BY day, base_model",
+        (tenant, start),
+    )
+    return [(row["day"], row["base_model"], row["count"]) for row in rows]
+
+
 def shelves(connection: sqlite3.Connection, tenant: str, project: str | None) -> list[Shelf]:
     """What lies here now, by project; of one project when it is given."""
     rows = connection.execute(

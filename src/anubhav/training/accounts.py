@@ -5,15 +5,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from anubhav.errors import BadInput
-from anubhav.store import sessions, usage
+from anubhav.store import quotas, sessions, usage
 from anubhav.store.database import Connection, Database
 from anubhav.store.usage import HOUR, AuditRow, LogRow, Shelf
 from anubhav.training.checkpoints import Checkpoints
 
-__all__ = ["GIGABYTE", "HOUR", "Accounts", "AuditRow", "Bill", "LogRow", "Shelf", "Used"]
+__all__ = ["GIGABYTE", "HOUR", "Accounts", "AuditRow", "Bill", "LogRow", "Shelf", "Spent", "Used"]
 
 GIGABYTE = 1e9
-_LONGEST = 14 * 86_400
+_DAY = 86_400
+_LONGEST = 14 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,19 @@ class Bill:
     """Of each session in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a tenant used on a day, at a cost to find that does not grow with what it did before."""
+
+    day: int
+    """Seconds since the epoch at its beginning (UTC)."""
+    what: str
+    """tokens (trained, sampled or read), checkpoints (saved) or storage (in gigabyte-hours)."""
+    base_model: str | None
+    """None for tokens, which are summed over all of them."""
+    quantity: float
+
+
 class Accounts:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
         self._database, self._checkpoints = database, checkpoints
@@ -51,6 +65,11 @@ class Accounts:
         await self._checkpoints.expire()
         return await self._database.run(lambda c: _bill(c, tenant, start, end, now))
 
+    async def by_day(self, tenant: str, days: int) -> list[Spent]:
+        """Of the last days with today, newest first."""
+        await self._checkpoints.expire()
+        return await self._database.run(lambda c: _by_day(c, tenant, days, time.time()))
+
     async def shelves(self, tenant: str, project: str | None) -> list[Shelf]:
         """What lies here now, by project; of one project when it is given."""
         await self._checkpoints.expire()
@@ -65,6 +84,24 @@ class Accounts:
         """What was done, newest first, a page at a time; every tenant's when `tenant` is None."""
         await self._checkpoints.expire()
         return await self._database.run(lambda c: usage.log(c, tenant, before, limit))
+
+
+def _by_day(connection: Connection, tenant: str, days: int, now: float) -> list[Spent]:
+    first = int(now // _DAY) - days + 1
+    rows = [
+        Spent(day * _DAY, "tokens", None, tokens) for day, tokens in quotas.tokens_by_day(connection, tenant, first)
+    ]
+    rows += [
+        Spent(day * _DAY, "checkpoints", model, count)
+        for day, model, count in usage.saved_by_day(connection, tenant, first * _DAY)
+    ]
+    kept: defaultdict[tuple[int, str], float] = defaultdict(float)
+    for row in usage.stored(connection, tenant, first * _DAY, now):
+        for day in range(max(first, int(row.since // _DAY)), int((row.until or now) // _DAY) + 1):
+            seconds = min(row.until or now, (day + 1) * _DAY) - max(row.since, day * _DAY)
+            kept[day, row.base_model] += row.size_bytes / GIGABYTE * max(seconds, 0.0) / HOUR
+    rows += [Spent(day * _DAY, "storage", model, quantity) for (day, model), quantity in kept.items()]
+    return sorted(rows, key=lambda row: (-row.day, row.base_model or "", row.what))
 
 
 def _bill(connection: Connection, tenant: str, start: float, end: float, now: float) -> Bill:

@@ -5,6 +5,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +21,7 @@ async def plan_apart(wishes: Mapping[str, Any]) -> Mapping[str, Any]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
     try:
         said, _ = await asyncio.wait_for(process.communicate(json.dumps(dict(wishes)).encode()), _SECONDS)
@@ -28,7 +31,8 @@ async def plan_apart(wishes: Mapping[str, Any]) -> Mapping[str, Any]:
         ) from late
     finally:
         if process.returncode is None:
-            process.kill()
+            # With what it has begun itself, which would keep the pipe open and go on for nobody.
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
         raise Broken("The planner ended without a plan", hint="`anubhav plan` with the same wishes says why.")

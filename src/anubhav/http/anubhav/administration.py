@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Query
 
 from anubhav.flows.health import examine
 from anubhav.flows.house import House
-from anubhav.flows.spending import spent
 from anubhav.http.anubhav.bodies import Name
 from anubhav.http.anubhav.routes import house_of, operator
 
@@ -32,8 +31,8 @@ async def get_configuration(house: House = Depends(house_of)) -> Json:
 async def get_usage(
     tenant: Name = "local", days: Annotated[int, Query(ge=1, le=14)] = 7, house: House = Depends(house_of)
 ) -> Json:
-    """Tokens trained, checkpoints saved and gigabyte-hours kept, by day and base model. Nothing is charged."""
-    return {"tenant": tenant, "data": msgspec.to_builtins(await spent(house, tenant, days))}
+    """Tokens used, checkpoints saved and gigabyte-hours kept, by day (UTC). Nothing is charged."""
+    return {"tenant": tenant, "data": msgspec.to_builtins(await house.desk.accounts.by_day(tenant, days))}
 
 
 @router.get("/v1/audit")

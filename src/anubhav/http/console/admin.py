@@ -1,16 +1,16 @@
 """Admin: keys and what their tenants may use and have used, health, settings, the audit."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from anubhav.flows.health import examine
 from anubhav.flows.house import House
-from anubhav.flows.spending import Spent, spent
 from anubhav.http.auth import Keyring
 from anubhav.http.console.page import Page, show
 from anubhav.http.console.words import date
 from anubhav.http.entrance import house_of, keyring_of
+from anubhav.training.accounts import Spent
 from anubhav.types.health import Setting
 from anubhav.types.models import SCOPES
 
@@ -42,30 +42,44 @@ async def keys(
     """With `key_name`, as Tinker's SDK links to it, the form for a new key is filled."""
     rows = sorted(await keyring.keys(), key=lambda one: one.revoked_at is not None)
     tenants = sorted({one.tenant for one in rows} | {tenant})
-    quota, use = await keyring.quota(tenant)
+    used = await _used(house, keyring, tenant)
     return await show(
-        house, "keys.html", "/admin", rows=rows, tenants=tenants, tenant=tenant, quota=quota, use=use, note=key_name,
-        chosen=None, scopes=sorted(SCOPES), spent=[_spent(one) for one in await spent(house, tenant, _DAYS)],
-    )  # fmt: skip
+        house,
+        "keys.html",
+        "/admin",
+        rows=rows,
+        tenants=tenants,
+        note=key_name,
+        chosen=None,
+        scopes=sorted(SCOPES),
+        **used,
+    )
 
 
 @router.get("/keys/{key_id}")
 async def key(key_id: str, house: House = Depends(house_of), keyring: Keyring = Depends(keyring_of)) -> Response:
     """As Tinker's SDK links to it."""
-    rows = await keyring.keys()
-    tenant = next((one.tenant for one in rows if one.id == key_id), "local")
-    quota, use = await keyring.quota(tenant)
+    rows = [one for one in await keyring.keys() if one.id == key_id]
+    tenant = rows[0].tenant if rows else "local"
+    used = await _used(house, keyring, tenant)
     return await show(
-        house, "keys.html", "/admin", rows=[one for one in rows if one.id == key_id], tenants=[tenant], tenant=tenant,
-        quota=quota, use=use, note="", chosen=key_id, scopes=sorted(SCOPES),
-        spent=[_spent(one) for one in await spent(house, tenant, _DAYS)],
-    )  # fmt: skip
+        house, "keys.html", "/admin", rows=rows, tenants=[tenant], note="", chosen=key_id, scopes=[], **used
+    )
+
+
+async def _used(house: House, keyring: Keyring, tenant: str) -> Json:
+    quota, use = await keyring.quota(tenant)
+    days = await house.desk.accounts.by_day(tenant, _DAYS)
+    return {"tenant": tenant, "quota": quota, "use": use, "spent": [_spent(one) for one in days]}
 
 
 def _setting(one: Setting) -> Json:
+    """Several values, which may be pairs, in a row."""
     value = one.value
-    parts = [one if isinstance(one, str) else "=".join(one) for one in value] if isinstance(value, tuple) else None
-    return {"name": one.setting, "value": " ".join(parts) if parts is not None else value, "origin": one.origin}
+    if isinstance(value, tuple):
+        several = cast(tuple[str | tuple[str, ...], ...], value)
+        value = " ".join(part if isinstance(part, str) else "=".join(part) for part in several)
+    return {"name": one.setting, "value": value, "origin": one.origin}
 
 
 def _spent(one: Spent) -> Json:
@@ -73,6 +87,6 @@ def _spent(one: Spent) -> Json:
     return {
         "day": date(one.day),
         "what": one.what,
-        "model": one.base_model,
+        "model": one.base_model or "",
         "quantity": f"{one.quantity:,.0f}" if whole else f"{one.quantity:,.3f}",
     }

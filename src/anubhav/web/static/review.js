@@ -10,6 +10,7 @@ import { keymap } from "/static/keymap.js";
 const DEEP = 10;
 const STORE = "anubhav.review";
 const { alias, rater } = find("#review").dataset;
+const reasons = { complaint: _("complaint"), disagreement: _("disagreement"), uncertainty: _("uncertainty"), audit: _("audit") };
 const acts = {
   first: { label: _("A is better"), keys: ["1", "ArrowLeft"], pair: true, given: ([one, two]) => [{ target: one.target, kind: "comparison", value: two.target }] },
   second: { label: _("B is better"), keys: ["2", "ArrowRight"], pair: true, given: ([one, two]) => [{ target: two.target, kind: "comparison", value: one.target }] },
@@ -62,7 +63,7 @@ function content(item) {
     make("h3", {}, pair ? "AB"[place] : _("Answer")),
     make("p", { class: "said" }, ...(pair ? marked(one.text, item.answers[1 - place].text) : [one.text]))));
   const tagged = tags.map((tag) => make("span", { class: "tag" }, tag));
-  return [make("p", { class: "line quiet" }, make("span", { class: "badge" }, item.why), item.detail, ...tagged), make("div", { class: "card" }, ...asked), make("div", { class: "pair" }, ...answers)];
+  return [make("p", { class: "line quiet" }, make("span", { class: "badge" }, reasons[item.why] ?? item.why), item.detail, ...tagged), make("div", { class: "card" }, ...asked), make("div", { class: "pair" }, ...answers)];
 }
 
 function choices(item) {
