@@ -35,6 +35,8 @@ class Settings:
     """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
     samplers: int = 1
     """In a cluster, for each model."""
+    trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = ()
+    """Who is told what runs and laps measure, besides the file that always is (docs/operations.md)."""
 
     def __post_init__(self) -> None:
         if not self.local and not self.api_key:

@@ -34,6 +34,7 @@ from anubhav.store.vault import Vault
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.runbook import RunBook
+from anubhav.training.scribe import Scribe
 from anubhav.training.uploads import Uploads
 from anubhav.types.models import Model
 
@@ -48,6 +49,7 @@ class House:
     uploads: Uploads
     jobs: JobBook
     runs: RunBook
+    scribe: Scribe
     voices: Voices
     sampling: SamplingSessions
     recorder: Recorder
