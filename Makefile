@@ -17,7 +17,7 @@ demo: $(CORE)
 	$(BIN)/anubhav demo $(ARGS)
 
 test: $(TEST)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 matrix: $(TEST)
 	$(BIN)/python tests/compat/matrix.py

@@ -24,6 +24,8 @@ SELECT count(*) AS replies, min(created_at) AS began_at, coalesce(sum((SELECT co
 FROM episodes WHERE tenant = ? AND session = ? AND arm <> 'shadow'
 """
 _OP = "seq, kind, state, created_at, done_at, tokens, result"
+_TOLD = "kind NOT IN ('Compute', 'Step', 'Distil') OR state = 'failed'"
+"""As the index of events has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ def ops(connection: sqlite3.Connection, run: str, after: int | None, limit: int)
     rows = connection.execute(f"SELECT {_OP} FROM ops WHERE run = ? AND {where} LIMIT ?", given).fetchall()
     found = [OpGlance(*row) for row in rows]
     return found if after is not None else found[::-1]
+
+
+def events(connection: sqlite3.Connection, run: str, limit: int) -> list[OpGlance]:
+    """All but passes and steps that were done, newest first."""
+    rows = connection.execute(
+        f"SELECT {_OP} FROM ops INDEXED BY ops_told WHERE run = ? AND ({_TOLD}) ORDER BY seq DESC LIMIT ?", (run, limit)
+    )
+    return [OpGlance(*row) for row in rows]
 
 
 def hold(connection: sqlite3.Connection, what: str) -> Hold | None:

@@ -277,6 +277,11 @@ CREATE TABLE holds (
     what TEXT PRIMARY KEY, who TEXT NOT NULL, why TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
 """
 
+_PAGES = """
+CREATE INDEX feedback_by_kind ON feedback (alias, kind, seq);
+CREATE INDEX ops_told ON ops (run, seq) WHERE kind NOT IN ('Compute', 'Step', 'Distil') OR state = 'failed';
+"""
+
 _TALKS = """
 CREATE TABLE talks (
     id TEXT PRIMARY KEY, tenant TEXT NOT NULL, metadata TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
@@ -307,6 +312,7 @@ STEPS = (
     _SHADOWS,
     _TUNING,
     _LOOKING,
+    _PAGES,
     _TALKS,
 )
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from anubhav.types.experience import Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,22 @@ class Conversation:
     ended_at: float
     seq: int
     """Of its newest episode: sent as `before`, it gives those that are older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A piece of feedback, what it is about, and what became of it."""
+
+    feedback: Feedback
+    rater: str
+    """Whose it counts as, as the critic names raters."""
+    asked: str
+    answer: str
+    """The one that is judged, or that won."""
+    became: Literal["waits", "used", "passed over"]
+    """Passed over: laps read it and had no use for it."""
+    laps: tuple[str, ...]
+    """Those that had it in their hands, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,17 @@ class Measured:
     tokens: int | None
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run."""
+
+    seq: int
+    what: str
+    """begun, loaded, saved, refused, failed, or waits."""
+    at: float
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from anubhav.types.models import Scope
 Text = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Tag = Annotated[str, StringConstraints(pattern=r"^\w[\w -]{0,39}$")]
 Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -28,6 +29,8 @@ class Feedback(Body):
     rater: Id | None = None
     id: Id | None = None
     """The client's own id: sent again, it counts once."""
+    tags: Annotated[list[Tag], Field(max_length=8, default_factory=list)]
+    """Words of the rater's own, as `rude` or `wrong price`, for people who look at it."""
 
 
 FeedbackBatch = Annotated[list[Feedback], Field(min_length=1, max_length=1000)]

@@ -74,8 +74,8 @@ def _enter(keyring: Keyring, token: str) -> Response:
     return answer
 
 
-_PLACES = {"candidate": "/releases?alias={}", "refused": "/releases?alias={}#laps", "failed": "/releases?alias={}#laps",
-           "alarm": "/review?alias={}", "unread": "/releases?alias={}#laps"}  # fmt: skip
+_PLACES = {"candidate": "/releases?alias={}", "refused": "/gates?alias={}", "failed": "/releases?alias={}#laps",
+           "alarm": "/rewards?alias={}#alarms", "unread": "/releases?alias={}#laps"}  # fmt: skip
 
 
 def _need(one: Need) -> dict[str, Any]:

@@ -21,6 +21,9 @@ PAGES = (
     ("Playground", "/playground", "p"),
     ("Review", "/review", "r"),
     ("Sessions", "/sessions", "s"),
+    ("Feedback", "/feedback", "f"),
+    ("Rewards", "/rewards", "w"),
+    ("Gates", "/gates", "e"),
     ("Releases", "/releases", "l"),
     ("Runs", "/training_runs", "t"),
     ("Memory", "/memory", "m"),
@@ -50,6 +53,12 @@ class Page(APIRoute):
 async def show(house: House, name: str, place: str, **context: Any) -> HTMLResponse:
     """The template within the frame; `place`: where in the navigation it belongs."""
     return HTMLResponse(render(name, place=place, frame=await _frame(house), pages=PAGES, **context), headers=HEADERS)
+
+
+async def chosen(house: House, alias: str | None) -> tuple[list[str], str]:
+    """The aliases, that which answers first, and the one that is meant."""
+    names = [one.alias for one in await answering(house)]
+    return names, alias if alias in names else names[0]
 
 
 def welcome(request: Request) -> bool:

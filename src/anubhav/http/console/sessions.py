@@ -75,7 +75,7 @@ def _edges(trace: Trace, edges: tuple[Edge, ...]) -> list[dict[str, Any]]:
 def _linked(name: str, kinds: dict[str, str]) -> dict[str, str]:
     """A node with the page that shows it, if there is one."""
     kind = kinds.get(name, "")
-    place = {"reply": f"/episodes/{name}", "lap": "/releases#laps", "release": "/releases#history"}.get(kind, "")
+    place = {"reply": f"/episodes/{name}", "lap": f"/gates/{name}", "release": "/releases#history"}.get(kind, "")
     if kind == "memory":
         place = f"/memory?id={name.partition('@')[0]}"
     return {"id": name, "kind": kind, "link": place}

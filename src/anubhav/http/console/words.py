@@ -39,7 +39,7 @@ def took(seconds: float) -> str:
 
 def judgement(one: Feedback) -> Json:
     who = one.rater or {"person": "", "implied": "implied by what came next", "judge": "a judge"}[one.source]
-    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, **_said(one)}
+    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, "tags": one.tags, **_said(one)}
 
 
 def _said(one: Feedback) -> Json:
@@ -130,4 +130,10 @@ def _suite(suite: Mapping[str, Any]) -> Json:
         "after": f"{suite['candidate']:.2f}",
         "difference": f"{suite['difference']:+.2f}",
         "bar": bar(float(suite["low"]), float(suite["high"])),
+        "outcome": suite.get("outcome", ""),
+        "margin": suite.get("margin", 0.0),
+        "p": f"{suite.get('corrected', 1.0):.2g}",
+        "test": suite.get("test", ""),
+        "held": suite.get("held", 0),
+        "lost": suite.get("lost", 0),
     }

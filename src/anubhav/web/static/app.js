@@ -64,6 +64,7 @@ function places(text) {
   const found = pages.filter((page) => page.name.toLowerCase().includes(text.toLowerCase())).map((page) => [page.name, page.href]);
   const at = encodeURIComponent(text);
   if (text.startsWith("ep_")) found.unshift(["This reply", `/episodes/${at}`]);
+  else if (text.startsWith("lap_")) found.unshift(["This lap", `/gates/${at}`]);
   else if (text.includes(":train:")) found.unshift(["This run", `/training_runs/${at}`]);
   else if (text.includes("://")) found.unshift(["Talk to this checkpoint", `/playground?mode=checkpoint&checkpoint=${at}`]);
   else if (text) found.push([`The session ${text}`, `/sessions/${at}`]);

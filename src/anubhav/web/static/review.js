@@ -4,6 +4,7 @@
 import { going, sheet } from "/static/app.js";
 import { call, find, fresh, make, send, tell, typing } from "/static/dom.js";
 import { marked } from "/static/diff.js";
+import { keymap } from "/static/keymap.js";
 
 const DEEP = 10;
 const STORE = "anubhav.review";
@@ -16,17 +17,23 @@ const acts = {
   good: { label: "Good", keys: ["g"], single: true, given: ([one]) => [{ target: one.target, kind: "thumb", value: true }] },
   wrong: { label: "Bad", keys: ["x"], single: true, given: ([one]) => [{ target: one.target, kind: "thumb", value: false }] },
   edit: { label: "Correct", keys: ["e"], pair: true, single: true },
+  tag: { label: "Tags", keys: ["t"], pair: true, single: true },
   skip: { label: "Skip", keys: ["s"], pair: true, single: true, given: () => [] },
+  undo: { label: "Undo", keys: ["u"] },
 };
-sheet.push(...Object.values(acts).map((act) => [act.keys.map(shown).join(" "), act.label]), ["u", "undo, ten deep"], ["Ctrl Enter", "submit"], ["Esc", "keep a correction as a draft"]);
+const keys = keymap(`${STORE}.keys`, acts, () => { tellKeys(); show(); });
+tellKeys();
 
 going.allowed = false;
 let items = [];
 let at = 0;
 let made = [];
+let tags = [];
 
-function shown(key) {
-  return { ArrowLeft: "←", ArrowRight: "→" }[key] ?? key;
+function tellKeys() {
+  const own = Object.entries(acts).map(([name, { label }]) => [keys.shown(name), name === "undo" ? "undo, ten deep" : label]);
+  sheet.splice(0, sheet.length, ...own, ["Ctrl Enter", "submit"], ["Esc", "keep a correction as a draft"]);
+  find("[data-do=undo] kbd").textContent = keys.shown("undo");
 }
 
 // --- what is shown -------------------------------------------------------------------------------------------------
@@ -53,13 +60,14 @@ function content(item) {
   const answers = item.answers.map((one, place) => make("article", { class: "card" },
     make("h3", {}, pair ? "AB"[place] : "Answer"),
     make("p", { class: "said" }, ...(pair ? marked(one.text, item.answers[1 - place].text) : [one.text]))));
-  return [make("p", { class: "line quiet" }, make("span", { class: "badge" }, item.why), item.detail), make("div", { class: "card" }, ...asked), make("div", { class: "pair" }, ...answers)];
+  const tagged = tags.map((tag) => make("span", { class: "tag" }, tag));
+  return [make("p", { class: "line quiet" }, make("span", { class: "badge" }, item.why), item.detail, ...tagged), make("div", { class: "card" }, ...asked), make("div", { class: "pair" }, ...answers)];
 }
 
 function choices(item) {
   const kind = item.answers.length > 1 ? "pair" : "single";
   return Object.entries(acts).filter(([, act]) => act[kind]).map(([name, act]) =>
-    make("button", { type: "button", "data-do": name }, `${act.label} `, make("kbd", {}, act.keys.map(shown).join(" "))));
+    make("button", { type: "button", "data-do": name }, `${act.label} `, make("kbd", {}, keys.shown(name))));
 }
 
 // --- what is done --------------------------------------------------------------------------------------------------
@@ -70,12 +78,15 @@ function act(name) {
   const chosen = acts[name];
   if (!item || !chosen?.[item.answers.length > 1 ? "pair" : "single"]) return;
   if (name === "edit") return edit(item);
+  if (name === "tag") return choose();
   decide(item, chosen.given(item.answers));
 }
 
 function decide(item, given) {
-  made.push({ place: at, given: given.map((one) => ({ id: fresh("rv_"), rater, ...one })) });
+  const tagged = tags.length ? { tags } : {};
+  made.push({ place: at, tags, given: given.map((one) => ({ id: fresh("rv_"), rater, ...tagged, ...one })) });
   at += 1;
+  tags = [];
   if (made.length > DEEP) post(made.splice(0, made.length - DEEP));
   keep();
   show();
@@ -86,6 +97,7 @@ function undo() {
   const last = made.pop();
   if (!last) return;
   at = last.place ?? at;
+  tags = last.tags ?? [];
   keep();
   show();
 }
@@ -108,6 +120,34 @@ function edit(item) {
     make("button", { type: "button", onclick: leave }, "Keep as a draft ", make("kbd", {}, "Esc")))));
   field.focus();
 }
+
+// Tags of what is looked at: typed, with commas between them; those used before are offered.
+function choose() {
+  const used = JSON.parse(localStorage.getItem(`${STORE}.tags`) ?? '["wrong", "unsafe", "rude", "too long", "off topic"]');
+  const field = make("input", { "aria-label": "Tags, with commas between them", maxlength: "300", autocomplete: "off" });
+  field.value = tags.join(", ");
+  const flip = (tag) => {
+    const now = split(field.value);
+    field.value = (now.includes(tag) ? now.filter((one) => one !== tag) : [...now, tag]).join(", ");
+    field.focus();
+  };
+  const done = () => {
+    tags = split(field.value);
+    localStorage.setItem(`${STORE}.tags`, JSON.stringify([...new Set([...tags, ...used])].slice(0, 12)));
+    show();
+    find("#item").focus({ preventScroll: true });
+  };
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.ctrlKey) { event.preventDefault(); event.stopPropagation(); done(); }
+    if (event.key === "Escape") { show(); find("#item").focus(); }
+  });
+  find("#choices").replaceChildren(make("div", { class: "tags" }, field, make("p", { class: "line" },
+    ...used.map((tag) => make("button", { type: "button", class: "small", onclick: () => flip(tag) }, tag)),
+    make("button", { type: "button", class: "main", onclick: done }, "Tag it ", make("kbd", {}, "Enter")))));
+  field.focus();
+}
+
+const split = (text) => [...new Set(text.split(",").map((one) => one.replaceAll(/[^\p{L}\p{N}_ -]/gu, "").replace(/^[ -]+/, "").trim().slice(0, 40)).filter(Boolean))].slice(0, 8);
 
 // --- what is sent --------------------------------------------------------------------------------------------------
 async function post(parts, more = {}) {
@@ -141,6 +181,7 @@ function keep() {
 async function load() {
   ({ data: items } = await call(`/v1/review?alias=${encodeURIComponent(alias)}&rater=${encodeURIComponent(rater)}`));
   at = 0;
+  tags = [];
   made.forEach((one) => { one.place = null; });
   show();
 }
@@ -153,12 +194,13 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !find("dialog[open]") && made.length) return void flush();
   if (typing() || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key.length === 1 && !letters.checked) return;
-  const name = event.key === "u" ? "undo" : Object.keys(acts).find((one) => acts[one].keys.includes(event.key));
+  const name = keys.named(event.key);
   if (name) {
     event.preventDefault();
     act(name);
   }
 });
+find("#remap").addEventListener("click", keys.change);
 find("#review").addEventListener("click", (event) => {
   const button = event.target.closest("[data-do]");
   if (button) act(button.dataset.do);

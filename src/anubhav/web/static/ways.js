@@ -25,8 +25,9 @@ function curl(method, path, body) {
 
 function python(method, path, body) {
   if (path === "/v1/chat/completions") {
-    const { stream, stream_options, session_id, ...rest } = body;
-    const given = Object.entries(rest).map(([name, value]) => `    ${name}=${literal(value)},\n`).join("");
+    const { stream, stream_options, session_id, memory, ...rest } = body;
+    const more = memory ? [["extra_body", { memory, session_id }]] : [];
+    const given = [...Object.entries(rest), ...more].map(([name, value]) => `    ${name}=${literal(value)},\n`).join("");
     return `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="tml-…")\nreply = client.chat.completions.create(\n${given})\nprint(reply.choices[0].message.content)`;
   }
   const sent = body ? `, json=${literal(body)}` : "";
