@@ -165,12 +165,12 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
     async with AsyncExitStack() as stack:
         database = Database(settings.data_dir / DATABASE)
         stack.callback(database.close)
+        couriers = open_trackers(settings.trackers, settings.data_dir)
         engines: dict[Path, Engine] = {}
         opened = _in_cluster(settings, models, stack) if settings.cluster else _here(settings, models, stack)
         async for folder, engine in opened:
             engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
-        couriers = open_trackers(settings.trackers, settings.data_dir)
         house = _join(settings.data_dir, database, models, engines, renderers, couriers)
         stack.push_async_callback(house.scribe.stop)
         house.scribe.start()
