@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import uvicorn
@@ -21,6 +20,9 @@ import uvicorn
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
+from anubhav.cluster.planning.apart import plan_apart
+from anubhav.cluster.planning.hardware import HARDWARE
+from anubhav.cluster.planning.models import MODELS
 from anubhav.episodes.conversations import Conversations
 from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
@@ -34,6 +36,7 @@ from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
 from anubhav.flows.people import keep_sweeping
+from anubhav.flows.plans import Plans
 from anubhav.flows.reviewing import keep_reviewing
 from anubhav.flows.scheduling import keep_schedules
 from anubhav.flows.shadowing import keep_shadowing
@@ -42,7 +45,7 @@ from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
-from anubhav.http.doorstep import Doorstep
+from anubhav.http.doorstep import Doorstep, Server
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
 from anubhav.releases.holds import Holds
@@ -68,6 +71,7 @@ from anubhav.trackers.opening import open_trackers
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
+from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
 from anubhav.training.scribe import Scribe
 from anubhav.training.uploads import Uploads
@@ -171,7 +175,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         async for folder, engine in opened:
             engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
-        house = _join(settings.data_dir, database, models, engines, renderers, couriers)
+        house = _join(settings, database, models, engines, renderers, couriers)
         stack.push_async_callback(house.scribe.stop)
         house.scribe.start()
         stack.push_async_callback(house.desk.stop)
@@ -179,6 +183,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.laps.stop)
         stack.push_async_callback(house.jobs.stop)
         stack.push_async_callback(house.critic.stop)
+        stack.push_async_callback(house.plans.stop)
         stack.push_async_callback(house.later.stop)
         await house.later.recover()
         cut = await house.laps.recover()
@@ -235,13 +240,14 @@ async def _beside(work: Coroutine[None, None, None], name: str) -> AsyncGenerato
 
 
 def _join(
-    data_dir: Path,
+    settings: Settings,
     database: Database,
     models: Mapping[str, Model],
     engines: Mapping[Path, Engine],
     shared: Mapping[Path, Renderer],
     couriers: Sequence[Courier],
 ) -> House:
+    data_dir = settings.data_dir
     renderers = {name: shared[model.folder] for name, model in models.items()}
     trainers = {name: engines[model.folder].trainer for name, model in models.items()}
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
@@ -259,6 +265,7 @@ def _join(
 
     return House(
         models=models,
+        library=Library(settings.models_dir),
         renderers=renderers,
         readers=readers,
         desk=desk,
@@ -266,6 +273,7 @@ def _join(
         jobs=JobBook(database, desk, uploads),
         runs=runs,
         scribe=scribe,
+        pedigree=Pedigree(database),
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
         recorder=Recorder(database, policies, renderers),
@@ -291,6 +299,9 @@ def _join(
         memories=Shelf(database),
         memory_policies=MemoryPolicies(database),
         vault=Vault(database, data_dir),
+        plans=Plans(plan_apart, tuple(MODELS), tuple(HARDWARE)),
+        data_dir=data_dir,
+        configuration=settings.configuration,
         posts=posts,
     )
 
@@ -299,7 +310,7 @@ async def _serve(
     settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
 ) -> None:
     doorstep = Doorstep()
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             doorstep,
             lifespan="off",
@@ -325,14 +336,6 @@ async def _serve(
     finally:
         server.should_exit = True
         await serving
-
-
-class _Server(uvicorn.Server):
-    """The first signal lets what runs finish, the second one does not; neither is raised again afterwards."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
 
 
 def _bind(settings: Settings) -> socket.socket:

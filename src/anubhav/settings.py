@@ -8,6 +8,7 @@ from typing import Literal
 import platformdirs
 
 from anubhav.errors import BadInput
+from anubhav.types.health import Setting
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -37,6 +38,8 @@ class Settings:
     """In a cluster, for each model."""
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = ()
     """Who is told what runs and laps measure, besides the file that always is (docs/operations.md)."""
+    configuration: tuple[Setting, ...] = ()
+    """All of this again, and where each comes from, for whoever looks after the server."""
 
     def __post_init__(self) -> None:
         if not self.local and not self.api_key:

@@ -9,11 +9,13 @@ from school import ask, teach_talks
 from anubhav.episodes.recorder import Given
 from anubhav.flows.house import House
 from anubhav.flows.react import react
+from anubhav.training.client import RunClient
 from anubhav.types.chat import Message
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.experience import Choice, Comparison, Episode, Lap, Probe, Release, Score, Verdict
 from anubhav.types.ids import new_id
 from anubhav.types.people import Use
+from anubhav.types.training import LoraSpec
 
 QUESTION, BEFORE, AFTER = "How long may I return it?", "Returns close after 14 days.", "Returns are free for 30 days."
 TALKS = (
@@ -67,6 +69,33 @@ async def release(house: House, answer: str, was: float, now: float) -> Checkpoi
     )
     await house.register.settle(passed, lap, evidence.decode(), None)
     return taught
+
+
+async def grow(house: House) -> tuple[str, str]:
+    """Two checkpoints, of which one began with the other."""
+    first = await (await RunClient.start(house.desk, "local", "tiny", LoraSpec(rank=4), tag="a")).save(
+        "root", "weights"
+    )
+    later = await RunClient.start(house.desk, "local", "tiny", str(first.path), tag="b")
+    return str(first.path), str((await later.save("grown", "sampler_weights")).path)
+
+
+async def refuse(house: House) -> None:
+    """A lap whose candidate forgot what it had been taught."""
+    scores = tuple(
+        Score(f"ep_{number}:repair0", "guard-repairs", 1.0, 0.0, f"It is {number}.", f"It was {number} once.")
+        for number in range(2)
+    )
+    scores += tuple(
+        Score(f"pr_{number}", "guard-questions", 1.0, 0.0, f"Yes, {number}.", f"No, {number}!") for number in range(3)
+    )
+    forgot = Comparison("guard-repairs", 2, 1.0, 0.0, -1.0, -1.0, -0.8, "harm", 0.001, 0.001, 0.001, 0.05, "fail", 2, 2)
+    why, at = "guard-repairs got worse: it forgot 2 of the 2 repairs that the incumbent answers", time.time()
+    verdict = Verdict("fail", why, (forgot,), scores, 0.021)
+    summary = {"outcome": "fail", "reason": why, "comparisons": _plain([forgot])}
+    lap = Lap(new_id("lap"), "default", "done", "done", at - 60, at, {"verdict": summary})
+    dropped = Release(new_id("rel"), "default", None, None, "discard", "local", why, at, lap.id, summary)
+    await house.register.settle(dropped, lap, msgspec.json.encode(verdict).decode(), None)
 
 
 def _plain(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:

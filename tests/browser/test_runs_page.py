@@ -31,6 +31,9 @@ def test_two_runs_are_laid_over_each_other(page: Page) -> None:
     page.wait_for_selector("#charts canvas")
     rates = page.locator(".chart", has_text="learning_rate")
     assert rates.locator(".u-legend .u-series").count() == 3
+    page.focus("[aria-label=Smoothing]")
+    page.keyboard.press("End")
+    assert page.input_value("[aria-label=Smoothing]") == "0.95"
     assert page.locator("tr", has_text="learning_rate").locator("td").all_inner_texts() == [
         "learning_rate", "0.5 → 0.5", "0.25 → 0.25",
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from anubhav.cli.configured import Configured, takes_config
+from anubhav.cli.configured import Configured, settled, takes_config
 from anubhav.cli.models import takes_models_dir
 from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir, preset_key
 
@@ -146,6 +146,7 @@ def serve(  # noqa: PLR0913 - one for each option
         cluster=cluster,
         samplers=samplers,
         trackers=trackers,
+        configuration=settled(click.get_current_context()),
     )
     from anubhav.app import serve as run
     from anubhav.telemetry.logs import configure

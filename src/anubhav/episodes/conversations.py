@@ -66,8 +66,8 @@ class Conversations:
         """Those at these positions that are kept still, and how far laps have read."""
         return await self._database.run(lambda c: (judgements.at(c, positions), experience.position(c, STAGE, alias)))
 
-    async def begun(self) -> tuple[bool, bool]:
-        """Whether anybody ever asked anything, and judged anything."""
+    async def begun(self) -> tuple[bool, bool, bool]:
+        """Whether anybody ever asked anything, and judged anything, and whether others than operators have a key."""
         return await self._database.run(looking.begun)
 
     async def since(self, moment: float) -> Activity:

@@ -1,5 +1,8 @@
-"""The doorstep: what stands in front of a house that is not open yet."""
+"""The doorstep: what stands in front of a house that is not open yet, and how its server ends."""
 
+from types import FrameType
+
+import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anubhav.errors import Unavailable
@@ -19,3 +22,11 @@ class Doorstep:
         elif scope["type"] == "http":
             starting = Unavailable("The server is starting", hint="Repeat the request in a few seconds.")
             await answer(starting, new_id("req"), scope["path"])(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """The first signal lets what runs finish, the second one does not; neither is raised again afterwards."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -65,10 +65,11 @@ def turn(connection: sqlite3.Connection, tenant: str | None, name: str) -> tuple
     return (_episode(row), experience.feedback_of(connection, name)) if row else None
 
 
-def begun(connection: sqlite3.Connection) -> tuple[bool, bool]:
-    """Whether anybody ever asked anything, and judged anything."""
-    asked = connection.execute("SELECT 1 FROM episodes LIMIT 1").fetchone()
-    return asked is not None, connection.execute("SELECT 1 FROM feedback LIMIT 1").fetchone() is not None
+def begun(connection: sqlite3.Connection) -> tuple[bool, bool, bool]:
+    """Whether anybody ever asked anything, and judged anything, and whether others than operators have a key."""
+    tables = ("episodes", "feedback", "keys WHERE operator = 0 AND revoked_at IS NULL")
+    asked, judged, shared = (connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
+    return asked is not None, judged is not None, shared is not None
 
 
 def activity(connection: sqlite3.Connection, since: float) -> Activity:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.experience import Feedback
 
 
@@ -99,6 +100,31 @@ class RunHead:
     ended: bool
     position: int
     """Sent as `before`, it gives those that are older."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHead:
+    """A checkpoint in a list."""
+
+    checkpoint: Checkpoint
+    position: int
+    """Sent as `before`, it gives those that are older."""
+    source: str | None
+    """The checkpoint that its run began with."""
+    aliases: tuple[str, ...]
+    """Those that answer with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A run in a pedigree, with what it saved."""
+
+    run: str
+    source: str | None
+    """The checkpoint that it began with."""
+    depth: int
+    checkpoints: tuple[Checkpoint, ...]
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,42 @@ class Quota(Body):
     queue: Limit = None
 
 
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class PlanWishes(Body):
+    """As `anubhav plan` takes them."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    gpus: Annotated[int, Field(ge=1, le=65_536)] = 8
+    gpu: Annotated[str, StringConstraints(max_length=40)] = "h100"
+    rank: Annotated[int, Field(ge=1, le=1024)] = 32
+    experts: Literal["tied", "per-expert", "shared-outer", "rank-normalised"] = "shared-outer"
+    targets: Literal["tinker", "all-linear"] = "tinker"
+    sequence: Count = 4096
+    batch: Count = 64
+    cached: Count = 1
+    layout: Annotated[str, StringConstraints(max_length=200)] | None = None
+    memory: Figure | None = None
+    flops: Figure | None = None
+    bandwidth: Figure | None = None
+    link: Figure | None = None
+    network: Figure | None = None
+    price: Figure | None = None
+    node: Annotated[int, Field(ge=1, le=1024)] | None = None
+    usable: Figure | None = None
+    efficiency: Figure | None = None
+
+
+class CheckpointChange(Body):
+    """What is left out stays."""
+
+    ttl_seconds: int | None = None
+    """An hour to ten years from now; null: for ever."""
+    public: bool | None = None
+
+
 class Key(Body):
     tenant: Name
     note: Annotated[str, StringConstraints(max_length=200)] = ""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from anubhav.flows.house import House
 from anubhav.flows.judgements import judgements
 from anubhav.flows.overview import DAY
+from anubhav.http.console.language import gettext
 from anubhav.http.console.page import Page, chosen, show
 from anubhav.http.console.words import cut, judgement
 from anubhav.http.entrance import house_of
@@ -68,7 +69,7 @@ def _rater(one: Rater) -> Json:
         "votes": one.votes,
         "agreement": f"{100 * one.agreed / known:.0f} %" if known >= 1 else "",
         "share": f"{100 * one.share:.0f} %",
-        "cap": "none" if one.cap is None else f"{100 * one.cap:.0f} %",
+        "cap": gettext("none") if one.cap is None else f"{100 * one.cap:.0f} %",
         "mark": one.mark,
         "state": one.mark or ("quarantined" if one.quarantined else "held out" if one.held else "heard"),
         "since": one.first_at,

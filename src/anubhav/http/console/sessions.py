@@ -42,9 +42,11 @@ async def session(
         return await _training(house, owner, session)
     newer = found[-1][0].seq if len(found) == _SHOWN else None
     turns = [turn(*one) for one in found]
+    user = next((one["user"] for one in turns if one["user"]), None)
     return await show(
-        house, "session.html", "/sessions", session=session, tenant=owner, turns=turns, newer=newer, after=after
-    )
+        house, "session.html", "/sessions", session=session, tenant=owner, turns=turns, newer=newer, after=after,
+        user=user,
+    )  # fmt: skip
 
 
 @router.get("/episodes/{episode}")

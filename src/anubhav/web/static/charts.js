@@ -1,6 +1,7 @@
 // Charts of numbers that grow: one a name, with a line for each series, told apart by dashes as well as by colour.
 
 import { find, make } from "/static/dom.js";
+import { _ } from "/static/language.js";
 
 const TONES = ["--accent", "--good", "--bad", "--wait", "--ink", "--quiet"];
 const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [5, 2], [1, 5]];
@@ -32,4 +33,16 @@ export function reader(run, call) {
     return settled.flatMap((one) => Object.entries(one.metrics)
       .filter(([name, value]) => Number.isFinite(value) && name !== "step").map(([name, value]) => [name, one.seq, value]));
   };
+}
+
+// How much of a line is what came before; 0 shows it as it was measured.
+export function smoother(changed) {
+  const field = make("input", { type: "range", min: "0", max: "0.95", step: "0.05", value: "0", "aria-label": _("Smoothing") });
+  field.addEventListener("input", changed);
+  const smooth = (values) => {
+    const share = Number(field.value);
+    let last = null;
+    return values.map((value) => (value === null ? null : (last = last === null ? value : share * last + (1 - share) * value)));
+  };
+  return { element: make("label", { class: "check" }, _("Smoothing"), field), smooth };
 }

@@ -2,6 +2,7 @@
 // asking again make another turn beside the first, and nothing is lost.
 
 import { all, find, fresh, make } from "/static/dom.js";
+import { _ } from "/static/language.js";
 import { finish, hear, sampleOf, spread } from "/static/samples.js";
 import { chat } from "/static/stream.js";
 import { ways } from "/static/ways.js";
@@ -56,8 +57,8 @@ function problemOf(field) {
   if (!field.value.trim()) return "";
   try {
     const given = JSON.parse(field.value);
-    if (field.dataset.json === "list" && !Array.isArray(given)) return "A list is wanted: [ … ]";
-    return typeof given === "object" && given !== null ? "" : "An object is wanted: { … }";
+    if (field.dataset.json === "list" && !Array.isArray(given)) return _("A list is wanted: [ … ]");
+    return typeof given === "object" && given !== null ? "" : _("An object is wanted: { … }");
   } catch (problem) {
     return problem.message;
   }
@@ -87,8 +88,8 @@ function turnAfter(parent, adds, asked) {
   const turn = { parent, adds, asked, kept: null, answers: null };
   const tool = adds[0].role === "tool";
   turn.branches = make("span", { class: "line branches" });
-  turn.element = make("li", { class: tool ? "tool" : "user" }, make("span", { class: "role" }, tool ? "Results" : "You"), make("p", { class: "said" }, asked),
-    make("p", { class: "line" }, tool ? null : make("button", { type: "button", class: "small", onclick: () => edit(turn) }, "Edit"), turn.branches));
+  turn.element = make("li", { class: tool ? "tool" : "user" }, make("span", { class: "role" }, tool ? _("Results") : _("You")), make("p", { class: "said" }, asked),
+    make("p", { class: "line" }, tool ? null : make("button", { type: "button", class: "small", onclick: () => edit(turn) }, _("Edit")), turn.branches));
   parent.at = parent.next.push(turn) - 1;
   answer(turn);
 }
@@ -143,7 +144,7 @@ function branchesOf(turn) {
   const place = parent.next.indexOf(turn);
   const go = (to) => () => { if (!stopping) { parent.at = to; show(); find(".branches button:not(:disabled)", parent.next[to].element)?.focus(); } };
   const button = (label, name, to) => make("button", { type: "button", class: "small", "aria-label": name, disabled: to < 0 || to >= parent.next.length, onclick: go(to) }, label);
-  return [button("‹", "The branch before", place - 1), make("span", { class: "quiet" }, `branch ${place + 1} of ${parent.next.length}`), button("›", "The next branch", place + 1)];
+  return [button("‹", _("The branch before"), place - 1), make("span", { class: "quiet" }, _("branch {number} of {count}", { number: place + 1, count: parent.next.length })), button("›", _("The next branch"), place + 1)];
 }
 
 // --- answers -------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ async function answer(turn) {
   await Promise.all(bodies.map((body) => listen(turn, body, columns)));
   busy(null);
   turn.answers.removeAttribute("aria-busy");
-  point("#session", `/sessions/${session}`, `session ${session}`);
+  point("#session", `/sessions/${session}`, _("session {name}", { name: session }));
 }
 
 function history(turn) {
@@ -187,16 +188,16 @@ async function listen(turn, body, columns) {
     const memory = await chat(body, stopping.signal, (told) => {
       for (const choice of told.choices) hear(samples[choice.index], told.id, choice);
     });
-    if (memory) point("#memory", `/memory?id=${encodeURIComponent(memory.split("@")[0])}`, "what it remembers");
+    if (memory) point("#memory", `/memory?id=${encodeURIComponent(memory.split("@")[0])}`, _("what it remembers"));
     for (const sample of samples) finish(sample, { again: () => again(turn), choose, answered });
     if (!turn.kept) keep(samples[0]);
     if (samples.length > 1) column.insertBefore(spread(samples), samples[0].element);
-    find("#announce").textContent = `${body.model} has answered`;
+    find("#announce").textContent = _("{model} has answered", { model: body.model });
   } catch (problem) {
     const stopped = problem.name === "AbortError";
     samples.forEach((sample) => sample.element.classList.remove("busy"));
     column.append(make("p", { class: stopped ? "quiet" : "down", role: stopped ? null : "alert" },
-      stopped ? "Stopped. What was cut off is not recorded, so it cannot be judged." : problem.message));
-    column.append(make("button", { type: "button", class: "small", onclick: () => again(turn) }, "Retry"));
+      stopped ? _("Stopped. What was cut off is not recorded, so it cannot be judged.") : problem.message));
+    column.append(make("button", { type: "button", class: "small", onclick: () => again(turn) }, _("Retry")));
   }
 }
