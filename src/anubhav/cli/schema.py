@@ -49,7 +49,7 @@ def _property(option: click.Option) -> dict[str, Any]:
 
 def _values(kind: Any) -> dict[str, Any]:
     if isinstance(kind, click.Choice):
-        return {"enum": list(cast(tuple[str, ...], kind.choices))}
+        return {"enum": list(cast(Any, kind).choices)}
     if isinstance(kind, click.IntRange):
         return {"type": "integer", "minimum": kind.min, "maximum": kind.max}
     return {"type": "string", "minLength": 1}
