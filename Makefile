@@ -26,7 +26,7 @@ clients: $(TEST)
 	$(BIN)/python tests/compat/clients/walk.py
 
 agents: $(TEST)
-	$(BIN)/python tests/compat/clients/agents.py $(ARGS)
+	$(BIN)/python tests/compat/clients/coding_agents.py $(ARGS)
 
 check: $(TEST)
 	$(BIN)/ruff format --check .

@@ -9,15 +9,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
@@ -47,7 +45,7 @@ from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
-from anubhav.http.errors import answer
+from anubhav.http.doorstep import Doorstep, Server
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
 from anubhav.releases.holds import Holds
@@ -67,13 +65,16 @@ from anubhav.settings import Settings, key_file
 from anubhav.store.database import Database
 from anubhav.store.vault import DATABASE, Vault
 from anubhav.telemetry.traces import exporting
+from anubhav.trackers.courier import Courier
+from anubhav.trackers.metrics_file import MetricsFile
+from anubhav.trackers.opening import open_trackers
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
 from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
+from anubhav.training.scribe import Scribe
 from anubhav.training.uploads import Uploads
-from anubhav.types.ids import new_id
 from anubhav.types.models import Model
 
 if TYPE_CHECKING:
@@ -168,12 +169,15 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
     async with AsyncExitStack() as stack:
         database = Database(settings.data_dir / DATABASE)
         stack.callback(database.close)
+        couriers = open_trackers(settings.trackers, settings.data_dir)
         engines: dict[Path, Engine] = {}
         opened = _in_cluster(settings, models, stack) if settings.cluster else _here(settings, models, stack)
         async for folder, engine in opened:
             engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
-        house = _join(settings, database, models, engines, renderers)
+        house = _join(settings, database, models, engines, renderers, couriers)
+        stack.push_async_callback(house.scribe.stop)
+        house.scribe.start()
         stack.push_async_callback(house.desk.stop)
         stack.push_async_callback(house.sampling.stop)
         stack.push_async_callback(house.laps.stop)
@@ -241,12 +245,15 @@ def _join(
     models: Mapping[str, Model],
     engines: Mapping[Path, Engine],
     shared: Mapping[Path, Renderer],
+    couriers: Sequence[Courier],
 ) -> House:
     data_dir = settings.data_dir
     renderers = {name: shared[model.folder] for name, model in models.items()}
     trainers = {name: engines[model.folder].trainer for name, model in models.items()}
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
-    desk = Desk(database, trainers, data_dir, Limits(models))
+    runs = RunBook(database)
+    scribe = Scribe(runs, MetricsFile(data_dir), couriers)
+    desk = Desk(database, trainers, data_dir, Limits(models), scribe=scribe)
     uploads = Uploads(database, data_dir)
     voices = Voices(database, samplers, desk.checkpoints)
     readers = {name: engines[model.folder].reader for name, model in models.items()}
@@ -264,7 +271,8 @@ def _join(
         desk=desk,
         uploads=uploads,
         jobs=JobBook(database, desk, uploads),
-        runs=RunBook(database),
+        runs=runs,
+        scribe=scribe,
         pedigree=Pedigree(database),
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
@@ -282,7 +290,7 @@ def _join(
         hearsay=Hearsay(database),
         register=Register(database),
         trials=Trials(database),
-        laps=LapBook(database),
+        laps=LapBook(database, scribe.tell_lap),
         holds=Holds(database),
         schedules=Schedules(database),
         probes=ProbeShelf(database),
@@ -301,8 +309,8 @@ def _join(
 async def _serve(
     settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
 ) -> None:
-    doorstep = _Doorstep()
-    server = _Server(
+    doorstep = Doorstep()
+    server = Server(
         uvicorn.Config(
             doorstep,
             lifespan="off",
@@ -328,28 +336,6 @@ async def _serve(
     finally:
         server.should_exit = True
         await serving
-
-
-class _Server(uvicorn.Server):
-    """The first signal lets what runs finish, the second one does not; neither is raised again afterwards."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-class _Doorstep:
-    """Answers 503 until the house behind it is open."""
-
-    def __init__(self) -> None:
-        self.inside: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.inside is not None:
-            await self.inside(scope, receive, send)
-        elif scope["type"] == "http":
-            starting = Unavailable("The server is starting", hint="Repeat the request in a few seconds.")
-            await answer(starting, new_id("req"), scope["path"])(scope, receive, send)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -11,6 +11,7 @@ from anubhav.types.arrays import Array
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
+from anubhav.types.tracking import Track, TrackRow
 from anubhav.types.training import LoraSpec, OptimParams, Pass, PassResult
 
 
@@ -98,4 +99,19 @@ class Reader(Protocol):
         The mean over layers that attend, heads and those tokens, of the frozen base. Chats go first. Raises BadInput
         for tokens the model does not have, a prompt beyond its context and a span that is not before the last tokens.
         """
+        ...
+
+
+class Tracker(Protocol):
+    """Shows somebody what was measured. Called from one thread of its own, which may block; whatever it raises is
+    logged and hurts nothing."""
+
+    name: str
+
+    def log(self, track: Track, rows: Sequence[TrackRow]) -> None:
+        """In order. The first rows of a track begin it there, also after a restart, where it goes on."""
+        ...
+
+    def end(self, track: str) -> None:
+        """Nothing more comes of it, for now; one that was never begun changes nothing."""
         ...

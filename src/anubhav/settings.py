@@ -36,6 +36,8 @@ class Settings:
     """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
     samplers: int = 1
     """In a cluster, for each model."""
+    trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = ()
+    """Who is told what runs and laps measure, besides the file that always is (docs/operations.md)."""
     configuration: tuple[Setting, ...] = ()
     """All of this again, and where each comes from, for whoever looks after the server."""
 

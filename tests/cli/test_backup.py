@@ -111,8 +111,9 @@ async def test_works_go_on_while_it_is_copied_and_are_in_it(tmp_path: Path) -> N
 def test_a_folder_that_no_server_holds_is_read_itself(tmp_path: Path) -> None:
     workshop_folder = tmp_path / "data"
     write_folder(workshop_folder)
-    (workshop_folder / "models").mkdir()
-    (workshop_folder / "models" / "large").write_text("x")
+    for left_out in ("models", "metrics", "trackers"):
+        (workshop_folder / left_out).mkdir()
+        (workshop_folder / left_out / "large").write_text("x")
     done = invoke("backup", str(tmp_path / "c.tar"), "--data-dir", str(workshop_folder), "--url", "http://127.0.0.1:9")
     assert done.exit_code == 0, done.output
     with tarfile.open(tmp_path / "c.tar") as tar:

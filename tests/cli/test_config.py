@@ -1,11 +1,14 @@
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
 from anubhav.cli import main
+from anubhav.cli.configured import KEYS
 from anubhav.errors import BadInput
 from anubhav.settings import find_key
 
@@ -102,3 +105,44 @@ def test_a_key_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANUBHAV_API_KEY_FILE", str(folder / "none"))
     with pytest.raises(BadInput):
         find_key(folder)
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    result = CliRunner().invoke(main, ["config", "schema"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+class TestSchema:
+    def test_it_knows_every_key_and_says_what_it_is(self, schema: Any) -> None:
+        jsonschema.Draft7Validator.check_schema(schema)
+        assert set(schema["properties"]) == set(KEYS)
+        assert all(one["description"] for one in schema["properties"].values())
+        assert schema["properties"]["port"] == {
+            "description": "The port that is listened on; 0 takes any free one.",
+            "type": "integer", "minimum": 0, "maximum": 65535, "default": 8000,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            FILE,
+            'aliases = ["a=b"]\nlog_format = "json"\nlog_level = "info"',
+            'trackers = ["wandb", "mlflow"]\ndtype = "bfloat16"\nsampler = "vllm"\ncluster = "local"\nsamplers = 2',
+            "",
+        ],
+    )
+    def test_what_serve_takes_is_valid(self, schema: Any, text: str, folder: Path) -> None:
+        jsonschema.validate(tomllib.loads(text), schema)
+        (folder / "anubhav.toml").write_text(text)
+        assert shown("--data-dir", str(folder))
+
+    @pytest.mark.parametrize(
+        "text",
+        ["prot = 1", 'port = "x"', "port = 70000", 'models = "one"', 'sampler = "other"', 'trackers = ["x"]',
+         'aliases = ["a"]', 'api_key = "tml-x"'],
+    )  # fmt: skip
+    def test_what_it_refuses_is_not(self, schema: Any, text: str) -> None:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(tomllib.loads(text), schema)

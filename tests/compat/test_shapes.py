@@ -1,6 +1,6 @@
 """Requests of people's own agents, as they came over the wire but without what they said: each is answered, to its end.
 
-The shapes are kept by `tests/compat/clients/agents.py --shapes`, which also runs the agents themselves.
+The shapes are kept by `tests/compat/clients/coding_agents.py --shapes`, which also runs the agents themselves.
 """
 
 import json

@@ -213,5 +213,5 @@ def test_it_loads_nothing_of_the_server() -> None:
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
     assert found.strip() == str([
         "anubhav", "anubhav.errors", "anubhav.feedback", "anubhav.feedback.clients", "anubhav.feedback.once",
-        "anubhav.feedback.wording",
+        "anubhav.feedback.showing", "anubhav.feedback.wording",
     ])  # fmt: skip

@@ -1,5 +1,6 @@
 """The whole lap over the fake backend: what people say changes what the alias says, if the gate lets it."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -93,6 +94,20 @@ async def test_corrections_change_the_reply_once_the_gate_has_passed_them(house:
     _, evidence = await house.laps.find(done.id)
     assert len(msgspec.json.decode(evidence or "")["scores"]) >= 15 + 24
     assert (done.report["corrections"], done.report["pairs"]) == (3, 3)
+
+
+async def test_what_a_lap_measured_is_in_files_of_its_own_and_of_its_run(house: House, tmp_path: Path) -> None:
+    await correct(house, FACTS)
+    done = await lap(house)
+    await house.scribe.stop()
+    metrics = tmp_path / "data" / "metrics"
+    told = [json.loads(line) for line in (metrics / done.id / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in told] == list(range(len(told)))
+    assert {"imitating", "done"} <= {line["kind"] for line in told}
+    assert told[-1]["passed"] == 1.0
+    assert any(name.endswith("/difference") for name in told[-1])
+    runs = [file.read_text().splitlines() for file in metrics.glob("ses_*/metrics.jsonl")]
+    assert {json.loads(line)["kind"] for lines in runs for line in lines} == {"Compute", "Step"}
 
 
 async def test_a_second_lap_starts_where_the_first_ended_and_a_rollback_takes_effect_at_once(house: House) -> None:

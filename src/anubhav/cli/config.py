@@ -8,6 +8,7 @@ from typing import Any, cast
 import click
 
 from anubhav.cli.configured import meant, settled
+from anubhav.cli.schema import schema_of
 from anubhav.cli.serve import serve
 from anubhav.cli.tables import Format, show, takes_format
 
@@ -34,6 +35,15 @@ def show_config(*, origin: bool, form: Format, options: tuple[str, ...]) -> None
         show(shown, ("setting", "value", "origin") if origin else ("setting", "value"), form, empty="")
     for name in _unknown():
         click.echo(f"{name} means nothing here. {meant(name, _variables())}", err=True)
+
+
+@config.command("schema")
+def show_schema() -> None:
+    """Print the JSON Schema of anubhav.toml, for editors.
+
+    Keep it in a file, and name that file in the first line of anubhav.toml: `#:schema ./anubhav.schema.json`.
+    """
+    click.echo(json.dumps(schema_of(serve), indent=2))
 
 
 def _text(value: Any) -> str | None:

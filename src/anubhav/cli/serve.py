@@ -88,6 +88,14 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     help="In a cluster, per model.",
 )
 @click.option(
+    "--tracker",
+    "trackers",
+    envvar="ANUBHAV_TRACKERS",
+    type=click.Choice(["trackio", "wandb", "mlflow"]),
+    multiple=True,
+    help="Also tell this one what runs and laps measure.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -114,6 +122,7 @@ def serve(  # noqa: PLR0913 - one for each option
     sampler: Literal["own", "vllm"],
     cluster: str | None,
     samplers: int,
+    trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...],
     log_format: Literal["text", "json"],
     log_level: Literal["debug", "info", "warning", "error"] | None,
     verbose: bool,
@@ -136,6 +145,7 @@ def serve(  # noqa: PLR0913 - one for each option
         sampler=sampler,
         cluster=cluster,
         samplers=samplers,
+        trackers=trackers,
         configuration=settled(click.get_current_context()),
     )
     from anubhav.app import serve as run

@@ -13,7 +13,7 @@ from anubhav.types.ids import new_id
 from anubhav.types.talks import Entry, Talk
 
 _MOST = 10_000
-"""Entries of one talk."""
+"""Entries of a talk, beyond which nothing is said in it."""
 
 
 class Talks:
@@ -50,8 +50,10 @@ class Talks:
         await self._database.forget_log()
 
     async def entries(self, tenant: str, name: str) -> list[Entry]:
-        """Oldest first."""
-        return await self._database.run(lambda c: talks.entries(c, _find(c, tenant, name).id))
+        """All, oldest first, to go on from. Raises BadInput for a talk that is full."""
+        found = await self._database.run(lambda c: talks.entries(c, _find(c, tenant, name).id))
+        _check_room(len(found))
+        return found
 
     async def page(
         self, tenant: str, name: str, after: str | None, limit: int, *, newest_first: bool
@@ -71,8 +73,8 @@ class Talks:
 
         def add(connection: Connection) -> list[Entry]:
             talk = _find(connection, tenant, name)
-            if talks.count_entries(connection, talk.id) + len(kept) > _MOST:
-                raise BadInput(f"A conversation has at most {_MOST} items", hint="Begin another one.")
+            if any(one.episode is None for one in kept):
+                _check_room(talks.count_entries(connection, talk.id))
             told = [one for one in kept if one.episode is None or experience.find_episode(connection, one.episode)]
             talks.add_entries(connection, talk.id, told)
             return told
@@ -95,6 +97,11 @@ class Talks:
             return list(entries)
         messages = redactor.messages([one.message for one in entries])
         return [replace(one, message=message) for one, message in zip(entries, messages, strict=True)]
+
+
+def _check_room(entries: int) -> None:
+    if entries >= _MOST:
+        raise BadInput(f"A conversation has at most {_MOST} items", hint="Begin another one.")
 
 
 def _find(connection: Connection, tenant: str, name: str) -> Talk:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from anubhav import errors
 from anubhav.errors import AnubhavError, BadInput, Unavailable
 from anubhav.feedback import wording
+from anubhav.feedback.showing import card, place
 from anubhav.feedback.wording import Json, Receipt, Reply
 
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -43,6 +44,13 @@ class _Client:
         http = _http()
         self._unreached: tuple[type[Exception], ...] = (http.TransportError,)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} to {place(self._url)}>"
+
+    def _repr_html_(self) -> str:
+        key = "given" if self._headers else "none: set ANUBHAV_API_KEY"
+        return card(type(self).__name__, {"server": place(self._url), "key": key})
+
     def _read(self, response: Any) -> Receipt:
         """Raises the error of our tree that the server's answer stands for."""
         try:
@@ -65,7 +73,7 @@ class _Client:
 
     def _lost(self, problem: Exception) -> AnubhavError:
         return Unavailable(
-            f"No server answers at {self._url} ({type(problem).__name__})",
+            f"No server answers at {place(self._url)} ({type(problem).__name__})",
             hint="Give base_url, or set ANUBHAV_BASE_URL. The same feedback can be given again: it counts once.",
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from anubhav.errors import BadInput
+from anubhav.feedback.showing import card
 
 Json = dict[str, Any]
 Reply = Any
@@ -22,6 +23,9 @@ class Receipt:
     """The reply that was judged."""
     status: str
     """accepted, or repeated when the same was said before."""
+
+    def _repr_html_(self) -> str:
+        return card("Feedback", {"reply": self.episode, "status": self.status, "id": self.id})
 
 
 def target_of(reply: Reply) -> str:

@@ -2,9 +2,10 @@
 is given."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
+from anubhav.errors import NotFound
 from anubhav.flows.chat import Reply
 from anubhav.flows.house import House
 from anubhav.serving.streams import Piece
@@ -27,5 +28,6 @@ async def _followed(
         async for piece in stream:
             heard.append(piece)
             if piece.stop_reason is not None:
-                await house.talks.add(tenant, talk, noted(heard))
+                with suppress(NotFound):  # somebody deleted the conversation meanwhile
+                    await house.talks.add(tenant, talk, noted(heard))
             yield piece

@@ -38,6 +38,7 @@ from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
+from anubhav.training.scribe import Scribe
 from anubhav.training.uploads import Uploads
 from anubhav.types.health import Setting
 from anubhav.types.models import Model
@@ -54,6 +55,7 @@ class House:
     uploads: Uploads
     jobs: JobBook
     runs: RunBook
+    scribe: Scribe
     pedigree: Pedigree
     voices: Voices
     sampling: SamplingSessions

@@ -103,4 +103,14 @@ async def settle(house: House, lap: Lap, sealed: Sealed, checkpoint: Checkpoint,
     await keep_repairs(house, lap.alias, sealed, verdict)
     await house.register.settle(release, done, evidence, (STAGE, sealed.span[1]) if read else None)
     count_lap(verdict.outcome)
+    house.laps.pass_on(done, _measured(verdict), ended=True)
     await let_go(house, lap.alias)
+
+
+def _measured(verdict: Verdict) -> dict[str, object]:
+    """Both policies on each suite, and whether the lap passed."""
+    suites: dict[str, object] = {
+        one.suite: {"incumbent": one.incumbent, "candidate": one.candidate, "difference": one.difference}
+        for one in verdict.comparisons
+    }
+    return {"passed": verdict.outcome == "pass", **suites}

@@ -6,7 +6,7 @@ A lap that a crash or a stop cuts short is interrupted: its feedback is unread, 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -18,12 +18,14 @@ from anubhav.telemetry.notes import noting
 from anubhav.types.experience import Lap
 from anubhav.types.ids import new_id
 
+Told = Callable[[Lap, Mapping[str, object], bool], None]
+"""Hears what a lap tells, and whether it has ended."""
 log = logging.getLogger(__name__)
 
 
 class LapBook:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, told: Told | None = None) -> None:
+        self._database, self._told = database, told
         self._open: dict[str, Lap] = {}
         """By alias, as last told."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -154,6 +156,7 @@ class LapBook:
 
         if await self._database.run(work):
             count_lap(state)
+            self.pass_on(ended, {}, ended=True)
 
     def report(self, lap: Lap) -> dict[str, object]:
         """What the running lap has told so far, and the seconds that each phase took."""
@@ -165,6 +168,12 @@ class LapBook:
         told = replace(self._open[lap.alias], phase=phase, report={**self.report(lap), **facts})
         self._open[lap.alias] = told
         await self._database.run(lambda c: experience.put_lap(c, told))
+        self.pass_on(told, facts)
+
+    def pass_on(self, lap: Lap, facts: Mapping[str, object], *, ended: bool = False) -> None:
+        """To whoever listens; of one that was settled, by who settled it."""
+        if self._told:
+            self._told(lap, facts, ended)
 
     async def find(self, lap: str) -> tuple[Lap, str | None]:
         """The lap and its evidence (JSON of the verdict with every score)."""

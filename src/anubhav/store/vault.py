@@ -21,8 +21,8 @@ from anubhav.types.ids import new_id
 DATABASE = "anubhav.db"
 SUMS = "SHA256SUMS"
 _LIVE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
-_LEFT_OUT = ("models", *_LIVE)
-"""Models can be fetched again, and the database is copied by itself."""
+_LEFT_OUT = ("models", "metrics", "trackers", *_LIVE)
+"""Models can be fetched again, metrics are in the database, which is copied by itself; a tracker's files grow."""
 _PIECE = 1 << 20
 _BLOCK = 512
 

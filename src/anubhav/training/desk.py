@@ -32,6 +32,7 @@ from anubhav.training.limits import Limits, check
 from anubhav.training.promises import Promises, write_outcome
 from anubhav.training.quotas import check_quota
 from anubhav.training.refusals import FINAL, REFUSAL, VOID, is_open, stand_in
+from anubhav.training.scribe import Scribe
 from anubhav.training.sessions import Sessions
 from anubhav.training.snapshots import Pace, Snapshots
 from anubhav.training.standing import Standing, census, stand
@@ -68,8 +69,10 @@ class Desk:
         limits: Limits,
         *,
         pace: Pace = Pace(),
+        scribe: Scribe | None = None,
     ) -> None:
         """`trainers` by base model; `folder` is the data folder."""
+        self._scribe = scribe
         self.promises = Promises(database)
         self.checkpoints = Checkpoints(database, folder)
         self.imports = Imports(database, trainers, self.checkpoints, limits)
@@ -243,6 +246,11 @@ class Desk:
             await self.checkpoints.drop_folder(folder)
         if trainer := self._trainers.get(row.base_model):
             await trainer.drop(AdapterId(run))
+        self._tell(run, ended=True)
+
+    def _tell(self, run: RunId, *, ended: bool = False) -> None:
+        if self._scribe:
+            self._scribe.tell(run, ended=ended)
 
     async def _session(self, tenant: str, session: str) -> SessionRow:
         found = await self._database.run(lambda c: runs.find_session(c, session))
@@ -327,7 +335,7 @@ class Desk:
         trainer = self._trainers[row.base_model]
         snapshots = Snapshots(row.id, trainer, self._database, self.checkpoints, self._pace)
         bench = Bench(row, trainer, self._database, self.checkpoints, snapshots)
-        made = Turnstile(row, bench, snapshots, self._database, self.checkpoints, self.promises)
+        made = Turnstile(row, bench, snapshots, self._database, self.checkpoints, self.promises, self._tell)
         self._turnstiles[row.id] = made
         return made
 

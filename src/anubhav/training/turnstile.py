@@ -23,7 +23,7 @@ from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.promises import Promises, read_outcome, write_outcome
 from anubhav.training.refusals import REFUSAL, VOID, fill_gap
 from anubhav.training.snapshots import Snapshots
-from anubhav.types.ids import AdapterId
+from anubhav.types.ids import AdapterId, RunId
 
 _PAUSE = 1.0
 """Seconds between attempts while the disk is full."""
@@ -52,8 +52,10 @@ class Turnstile:
         database: Database,
         checkpoints: Checkpoints,
         promises: Promises,
+        told: Callable[[RunId], None],
     ) -> None:
-        self.run = run
+        """`told` is called with the run whenever an operation has its outcome."""
+        self.run, self._told = run, told
         self._bench, self._snapshots = bench, snapshots
         self.at_work: int | None = None
         """The number of the operation that is at its trainer."""
@@ -234,6 +236,7 @@ class Turnstile:
             self._held[op.seq] = instead
             return
         self._promises.keep(op.promise, deed.outcome)
+        self._told(self.run.id)
         del self._held[op.seq]
         self._next = op.seq + 1
 

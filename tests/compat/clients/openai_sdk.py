@@ -1,6 +1,7 @@
 """The openai SDK, whichever of its major versions is installed."""
 
 import json
+import time
 
 import openai
 from cases import KEY, MODEL, SCHEMA, V1, case, run
@@ -84,6 +85,36 @@ if hasattr(client, "responses"):
     def responses_streamed() -> None:
         events = list(client.responses.create(model=MODEL, input="Name a city.", max_output_tokens=8, stream=True))
         assert events[-1].type in ("response.completed", "response.incomplete")
+
+    @case("responses in the background")
+    def background() -> None:
+        begun = client.responses.create(model=MODEL, input="Name a city.", max_output_tokens=8, background=True)
+        assert begun.status == "queued"
+        for _ in range(600):
+            found = client.responses.retrieve(begun.id)
+            if found.status not in ("queued", "in_progress"):
+                break
+            time.sleep(0.1)
+        assert found.output_text
+        client.responses.delete(begun.id)
+        try:
+            client.responses.retrieve(begun.id)
+        except openai.NotFoundError:
+            return
+        raise AssertionError("a deleted response was found")
+
+
+if hasattr(client, "conversations"):
+
+    @case("conversations")
+    def conversations() -> None:
+        talk = client.conversations.create(items=[{"role": "user", "content": "I am Ada."}], metadata={"a": "b"})
+        reply = client.responses.create(model=MODEL, input="Name a city.", conversation=talk.id, max_output_tokens=8)
+        items = list(client.conversations.items.list(talk.id, order="asc", limit=2))
+        assert [item.role for item in items if item.type == "message"] == ["user", "user", "assistant"]
+        assert items[-1].content[0].text == reply.output_text
+        client.conversations.items.delete(items[0].id, conversation_id=talk.id)
+        assert client.conversations.delete(talk.id).deleted
 
 
 @case("errors")
