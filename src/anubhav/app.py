@@ -148,7 +148,7 @@ def make_vllm_environment(report: Report, *, check: bool) -> bool:
 
 def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], None]) -> None:
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
-    with closing(_bind(settings)) as listener:
+    with closing(listen(settings.host, settings.port)) as listener:
         models = _find_models(settings, report)
         with exporting():
             asyncio.run(_serve(settings, models, listener, announce))
@@ -284,19 +284,7 @@ async def _serve(
     settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
 ) -> None:
     doorstep = _Doorstep()
-    server = _Server(
-        uvicorn.Config(
-            doorstep,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Longer than clients keep an idle connection, or one is closed just as it is used again.
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
-    )
+    server = server_of(doorstep)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with build(settings, models) as (house, keyring):
@@ -312,7 +300,23 @@ async def _serve(
         await serving
 
 
-class _Server(uvicorn.Server):
+def server_of(app: ASGIApp) -> "Server":
+    return Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Longer than clients keep an idle connection, or one is closed just as it is used again.
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+    )
+
+
+class Server(uvicorn.Server):
     """The first signal lets what runs finish, the second one does not; neither is raised again afterwards."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -334,17 +338,17 @@ class _Doorstep:
             await answer(starting, new_id("req"), scope["path"])(scope, receive, send)
 
 
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as problem:
         listener.close()
         raise Unavailable(
-            f"{settings.host}:{settings.port} cannot be listened on ({problem.strerror or problem})",
+            f"{host}:{port} cannot be listened on ({problem.strerror or problem})",
             hint="Is a server running there already? Stop it, or choose another with --port.",
         ) from problem
     return listener
