@@ -201,6 +201,9 @@ def report(rounds: dict[str, list[Spent]]) -> dict[str, Any]:
             "processor_ms_a_request": round(1000 * median(extra), 2),
             "events_a_request": round(sum(took[2] for took in heard) / len(heard), 1),
         }
+    heard = [[took[1] for one in rounds[side] for took in one.took] for side in ("house", "floor")]
+    beyond = [1000 * (one - other) for one, other in zip(*heard, strict=True)]
+    found["beyond_floor_p50_ms"] = round(median(beyond), 2)
     for figure in ("overhead_p50_ms", "processor_ms_a_request"):
         found[f"{figure}_ratio"] = round(found["house"][figure] / found["floor"][figure], 2)
     return found

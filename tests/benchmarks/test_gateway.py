@@ -29,4 +29,4 @@ def test_an_overhead_is_the_difference_of_the_same_request() -> None:
     assert found["house"]["first_event_p50_ms"] == 3.0
     assert found["house"]["events_a_request"] == 4.5
     assert (found["house"]["processor_ms_a_request"], found["processor_ms_a_request_ratio"]) == (5.0, 2.5)
-    assert found["overhead_p50_ms_ratio"] == 3.0
+    assert (found["overhead_p50_ms_ratio"], found["beyond_floor_p50_ms"]) == (3.0, 4.0)

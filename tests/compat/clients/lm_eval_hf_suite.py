@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from cases import KEY, MODEL, URL, V1, case, run
@@ -62,7 +61,7 @@ def write_tasks() -> None:
 
 
 def evaluate(side: str, model: str, arguments: str) -> Found:
-    out = home / side
+    out = home / side.replace(" ", "-")
     command = [
         sys.executable, "-m", "lm_eval", "--model", model, "--model_args", arguments, "--tasks", ",".join(TASKS),
         "--device", "cpu", "--include_path", str(home), "--output_path", str(out), "--log_samples",
@@ -88,32 +87,27 @@ def first_number(told: object) -> float:
     return float(str(told))
 
 
-@cache
-def theirs() -> Found:
-    return evaluate("transformers", "hf", f"pretrained={FOLDER},dtype=float32")
-
-
-def compared(side: str, tokenizer: str) -> str:
+def compared(theirs: Found, side: str, tokenizer: str) -> str:
     arguments = f"model={MODEL},base_url={V1}/completions,num_concurrent=2,auth_token={KEY},{tokenizer}"
     said, figures = evaluate(side, "local-completions", arguments)
-    assert said.keys() == theirs()[0].keys(), "lm-eval asked for other things"
-    assert figures.keys() == theirs()[1].keys(), "lm-eval told other things"
-    apart = max(abs(said[name] - value) for name, value in theirs()[0].items())
+    assert said.keys() == theirs[0].keys(), "lm-eval asked for other things"
+    assert figures.keys() == theirs[1].keys(), "lm-eval told other things"
+    apart = max(abs(said[name] - value) for name, value in theirs[0].items())
     # A perplexity is an exponential, and some hundreds.
-    told = max(abs(figures[name] - value) / max(1.0, abs(value)) for name, value in theirs()[1].items())
+    told = max(abs(figures[name] - value) / max(1.0, abs(value)) for name, value in theirs[1].items())
     assert apart <= CLOSE, f"log-likelihoods are up to {apart:.2g} apart"
     assert told <= CLOSE, f"metrics are up to {told:.2g} of themselves apart"
-    return f"{len(said)} log-likelihoods at most {apart:.1g} apart, metrics {told:.1g} of themselves"
+    return f"{len(said)} log-likelihoods at most {apart:.1g} apart and metrics {told:.1g} of themselves ({side})"
 
 
-@case("as transformers says, tokenizer asked for")
-def remote_tokenizer() -> str:
-    return compared("remote", f"tokenizer_backend=remote,tokenizer_base_url={URL}")
-
-
-@case("as transformers says, own tokenizer")
-def own_tokenizer() -> str:
-    return compared("own", f"tokenizer={FOLDER}")
+@case("completions, scored")
+def scored() -> str:
+    theirs = evaluate("transformers", "hf", f"pretrained={FOLDER},dtype=float32")
+    sides = {
+        "tokenizer asked for": f"tokenizer_backend=remote,tokenizer_base_url={URL}",
+        "its own tokenizer": f"tokenizer={FOLDER}",
+    }
+    return "from transformers' " + ", ".join(compared(theirs, side, tokenizer) for side, tokenizer in sides.items())
 
 
 write_tasks()
