@@ -9,7 +9,7 @@ TEST := .venv/.test-installed
 # PyPI's torch for Linux carries CUDA; the CPU build (2.13.0+cpu) wins wherever an index or a wheel folder offers it.
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --timeout 15 --retries 2
 
-.PHONY: setup demo test matrix clients agents check format clean
+.PHONY: setup demo test matrix clients agents check format texts clean
 
 setup: $(TEST)
 
@@ -17,7 +17,7 @@ demo: $(CORE)
 	$(BIN)/anubhav demo $(ARGS)
 
 test: $(TEST)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 matrix: $(TEST)
 	$(BIN)/python tests/compat/matrix.py
@@ -37,6 +37,12 @@ check: $(TEST)
 format: $(TEST)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the pages say, into the catalogs: new texts have to be translated there, which a test asks for.
+texts: $(TEST)
+	$(BIN)/pybabel -q extract -F pyproject.toml -k gettext_noop --add-location file --omit-header -o .texts.pot src/anubhav
+	$(BIN)/pybabel -q update -N --no-wrap --ignore-pot-creation-date --ignore-obsolete -l hi -i .texts.pot -o src/anubhav/web/texts/hi.po
+	rm .texts.pot
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

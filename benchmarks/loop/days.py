@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 from benchmarks.loop.line import Asked, Line
@@ -38,10 +39,11 @@ class Town:
 def live(line: Line, town: Town, alias: str, day: int) -> list[Record]:
     """One day's chats and what was said of them, given to the server; in the order in which it was given."""
     records: list[Record] = []
-    for task in town.tasks:
-        chance = Random(f"day:{town.seed}:{task.name}:{day}")
-        chats = [Chat(chance.choice(town.neighbours), task, task.ask(day, chance)) for _ in range(task.a_day)]
-        honest = _talk(line, town, alias, day, chats)
+    chances = {task.name: Random(f"day:{town.seed}:{task.name}:{day}") for task in town.tasks}
+    asked = [_ask(task, town, day, chances[task.name]) for task in town.tasks]
+    # All tasks at once, as a server is asked: a burst of each would leave it nearly idle at its end.
+    for task, honest in zip(town.tasks, _talk(line, town, alias, day, asked), strict=True):
+        chance = chances[task.name]
         wanted = round(town.hostile / (1 - town.hostile) * count(honest)) if town.enemies else 0
         hostile = _attack(line, town, alias, day, task, wanted)
         mixed = [*honest, *hostile]
@@ -49,6 +51,10 @@ def live(line: Line, town: Town, alias: str, day: int) -> list[Record]:
         records += mixed
     line.judge([one for record in records for one in record.feedback()])
     return records
+
+
+def _ask(task: Task, town: Town, day: int, chance: Random) -> list[Chat]:
+    return [Chat(chance.choice(town.neighbours), task, task.ask(day, chance)) for _ in range(task.a_day)]
 
 
 def count(records: Sequence[Record]) -> int:
@@ -72,7 +78,7 @@ def _attack(line: Line, town: Town, alias: str, day: int, task: Task, wanted: in
         chats: list[Chat] = []
         for rater, number in (next(numbers) for _ in range(min(missing, _CHATS_AHEAD * len(town.enemies)))):
             chats.append(ask_in_bad_faith(rater, task, town.seed, day, number))
-        for record in _talk(line, town, alias, day, chats):
+        for record in next(_talk(line, town, alias, day, [chats])):
             room = wanted - count(found)
             if room > 0:
                 kept = record.reactions[:room]
@@ -88,25 +94,24 @@ def _turns(raters: Sequence[Rater]) -> Iterator[tuple[Rater, int]]:
         number += 1
 
 
-def _talk(line: Line, town: Town, alias: str, day: int, chats: Sequence[Chat]) -> list[Record]:
-    asked = [
-        Asked(
-            chat.item,
-            alias,
-            chat.task.tokens,
-            chat.task.samples,
-            chat.task.temperature,
-            _number(town.seed, day, place, chat.rater.user),
-            chat.rater.user,
-            f"{chat.rater.user}-day-{day}",
-        )
-        for place, chat in enumerate(chats)
-    ]
-    replies = line.ask(asked)
-    return [
-        Record(day, chat.rater.user, chat.item, reply.id, reply.texts, tuple(_react(town, chat, reply.texts, day, one)))
-        for chat, reply, one in zip(chats, replies, asked, strict=True)
-    ]
+def _talk(line: Line, town: Town, alias: str, day: int, groups: Sequence[Sequence[Chat]]) -> Iterator[list[Record]]:
+    """All at once; the records group by group."""
+    asked = [[_asked(town, alias, day, place, chat) for place, chat in enumerate(chats)] for chats in groups]
+    replies = iter(line.ask([one for each in asked for one in each]))
+    for chats, each in zip(groups, asked, strict=True):
+        said = zip(chats, islice(replies, len(chats)), each, strict=True)
+        yield [
+            Record(
+                day, chat.rater.user, chat.item, reply.id, reply.texts, tuple(_react(town, chat, reply.texts, day, one))
+            )
+            for chat, reply, one in said
+        ]
+
+
+def _asked(town: Town, alias: str, day: int, place: int, chat: Chat) -> Asked:
+    task, user = chat.task, chat.rater.user
+    seed = _number(town.seed, day, place, user)
+    return Asked(chat.item, alias, task.tokens, task.samples, task.temperature, seed, user, f"{user}-day-{day}")
 
 
 def _react(town: Town, chat: Chat, texts: Sequence[str], day: int, asked: Asked) -> list[Reaction]:

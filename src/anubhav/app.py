@@ -22,17 +22,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
+from anubhav.cluster.planning.apart import plan_apart
+from anubhav.cluster.planning.hardware import HARDWARE
+from anubhav.cluster.planning.models import MODELS
 from anubhav.episodes.conversations import Conversations
+from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
+from anubhav.episodes.talks import Talks
 from anubhav.errors import BadInput, MissingPart, NotFound, Unavailable
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import Links, kept_secret
 from anubhav.flows.people import keep_sweeping
+from anubhav.flows.plans import Plans
 from anubhav.flows.reviewing import keep_reviewing
 from anubhav.flows.scheduling import keep_schedules
 from anubhav.flows.shadowing import keep_shadowing
@@ -64,6 +70,7 @@ from anubhav.telemetry.traces import exporting
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
+from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
 from anubhav.training.uploads import Uploads
 from anubhav.types.ids import new_id
@@ -166,12 +173,15 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         async for folder, engine in opened:
             engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
-        house = _join(settings.data_dir, database, models, engines, renderers)
+        house = _join(settings, database, models, engines, renderers)
         stack.push_async_callback(house.desk.stop)
         stack.push_async_callback(house.sampling.stop)
         stack.push_async_callback(house.laps.stop)
         stack.push_async_callback(house.jobs.stop)
         stack.push_async_callback(house.critic.stop)
+        stack.push_async_callback(house.plans.stop)
+        stack.push_async_callback(house.later.stop)
+        await house.later.recover()
         cut = await house.laps.recover()
         await house.desk.recover()
         await house.uploads.recover()
@@ -226,12 +236,13 @@ async def _beside(work: Coroutine[None, None, None], name: str) -> AsyncGenerato
 
 
 def _join(
-    data_dir: Path,
+    settings: Settings,
     database: Database,
     models: Mapping[str, Model],
     engines: Mapping[Path, Engine],
     shared: Mapping[Path, Renderer],
 ) -> House:
+    data_dir = settings.data_dir
     renderers = {name: shared[model.folder] for name, model in models.items()}
     trainers = {name: engines[model.folder].trainer for name, model in models.items()}
     samplers = {name: engines[model.folder].sampler for name, model in models.items()}
@@ -247,16 +258,20 @@ def _join(
 
     return House(
         models=models,
+        library=Library(settings.models_dir),
         renderers=renderers,
         readers=readers,
         desk=desk,
         uploads=uploads,
         jobs=JobBook(database, desk, uploads),
         runs=RunBook(database),
+        pedigree=Pedigree(database),
         voices=voices,
         sampling=SamplingSessions(database, voices, models, renderers),
         recorder=Recorder(database, policies, renderers),
         conversations=Conversations(database),
+        talks=Talks(database, policies),
+        later=Later(database),
         policies=policies,
         people=People(database),
         lineage=Lineage(database),
@@ -276,6 +291,9 @@ def _join(
         memories=Shelf(database),
         memory_policies=MemoryPolicies(database),
         vault=Vault(database, data_dir),
+        plans=Plans(plan_apart, tuple(MODELS), tuple(HARDWARE)),
+        data_dir=data_dir,
+        configuration=settings.configuration,
         posts=posts,
     )
 

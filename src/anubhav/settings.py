@@ -8,6 +8,7 @@ from typing import Literal
 import platformdirs
 
 from anubhav.errors import BadInput
+from anubhav.types.health import Setting
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -35,6 +36,8 @@ class Settings:
     """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
     samplers: int = 1
     """In a cluster, for each model."""
+    configuration: tuple[Setting, ...] = ()
+    """All of this again, and where each comes from, for whoever looks after the server."""
 
     def __post_init__(self) -> None:
         if not self.local and not self.api_key:

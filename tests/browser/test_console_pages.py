@@ -11,15 +11,18 @@ from seeds import AFTER, TALKS
 from windows import Watched
 
 PAGES = (
-    "/", "/playground", "/review", "/sessions", "/sessions/visit-1", "/episodes/{episode}", "/releases",
-    "/training_runs", "/training_runs/{run}", "/memory",
+    "/", "/playground", "/review", "/sessions", "/sessions/visit-1", "/episodes/{episode}", "/feedback", "/rewards",
+    "/gates", "/gates/{lap}", "/releases",
+    "/training_runs", "/training_runs/{run}", "/training_runs/compare?run={run}&run={other}", "/memory",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def names(server: Loopback) -> Mapping[str, str]:
     episode = server.run(server.house.recorder.recent(1))[0][0].id
-    return {"episode": episode, "run": server.run(server.house.runs.page(None, None, 1))[0].id}
+    lap = server.run(server.house.laps.recent("default", 1))[0].id
+    runs = server.run(server.house.runs.page(None, None, 2))
+    return {"episode": episode, "lap": lap, "run": runs[0].id, "other": runs[1].id}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -56,7 +59,11 @@ def test_pages_can_be_read_without_javascript_on_a_phone(
         "/episodes/{episode}": ("Where it came from", "Judgements"),
         "/releases": ("History", "grew from 0.62 to 0.88"),
         "/review": (TALKS[1][1],),
-        "/training_runs/{run}": ("Operations", "Step"),
+        "/training_runs/{run}": ("Operations", "Step", "Events"),
+        "/training_runs/compare?run={run}&run={other}": ("First → last", "learning_rate"),
+        "/feedback": ("Raters of default", TALKS[0][0], "good"),
+        "/rewards": ("Reward model", "judgements learned from"),
+        "/gates/{lap}": ("grew from 0.62 to 0.88", AFTER, "target-shop"),
     }
     for path in PAGES:
         page.goto(path.format(**names))

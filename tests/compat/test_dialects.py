@@ -2,6 +2,7 @@
 thought before an answer, streams, what comes next, and what is refused.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -229,10 +230,11 @@ class TestResponses:
         [
             ({"input": [{"type": "item_reference", "id": "x"}]}, "item_reference"),
             ({"input": [{"role": "king", "content": "x"}]}, "king"),
-            ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]}, "input_image"),
+            ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]}, "data URL"),
             ({"input": []}, "nothing to answer"),
             ({"input": [{"type": "function_call_output", "output": "x"}]}, "call_id"),
-            ({"input": "x", "background": True}, "background"),
+            ({"input": "x", "background": True, "store": False}, "background"),
+            ({"input": "x", "background": True, "stream": True}, "background"),
             ({"input": "x", "tool_choice": {"type": "function", "name": "f"}}, "no such tool"),
         ],
     )
@@ -371,6 +373,47 @@ class TestOllama:
     def test_without_a_key_nothing_is_told(self, server: Loopback) -> None:
         assert httpx2.get(f"{server.url}/api/tags").status_code == 401
         assert httpx2.get(f"{server.url}/api/version").status_code == 401
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
+
+
+class TestImages:
+    """No model that is served here sees; each dialect is told so, and by whom."""
+
+    def test_a_chat(self, gpt: openai.OpenAI, model: str) -> None:
+        for url, says in ((f"data:image/png;base64,{PNG}", "tiny cannot see"), ("https://x.org/a.png", "not fetched")):
+            part: Any = {"type": "image_url", "image_url": {"url": url}}
+            with pytest.raises(openai.BadRequestError, match=says):
+                gpt.chat.completions.create(model=model, messages=[{"role": "user", "content": [part]}])
+
+    def test_a_response_and_a_conversation(self, gpt: openai.OpenAI, model: str) -> None:
+        part: Any = {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}
+        said: Any = [{"role": "user", "content": [part, {"type": "input_text", "text": WHO}]}]
+        output: Any = [{"type": "function_call_output", "call_id": "c", "output": [part]}]
+        for asked in (said, output):
+            with pytest.raises(openai.BadRequestError, match="tiny cannot see"):
+                gpt.responses.create(model=model, input=asked)
+        with pytest.raises(openai.BadRequestError, match="not kept"):
+            gpt.conversations.create(items=said)
+
+    def test_a_message(self, claude: anthropic.Anthropic, model: str) -> None:
+        source: Any = {"type": "base64", "media_type": "image/png", "data": PNG}
+        said: Any = [{"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": WHO}]}]
+        with pytest.raises(anthropic.BadRequestError, match="tiny cannot see"):
+            claude.messages.create(model=model, max_tokens=5, messages=said)
+        with pytest.raises(anthropic.BadRequestError, match="tiny cannot see"):
+            claude.messages.count_tokens(model=model, messages=said)
+        source.update(type="url", url="https://x.org/a.png")
+        with pytest.raises(anthropic.BadRequestError, match="not fetched"):
+            claude.messages.create(model=model, max_tokens=5, messages=said)
+
+    def test_ollama(self, llama: ollama.Client, model: str) -> None:
+        with pytest.raises(ollama.ResponseError, match="tiny cannot see"):
+            llama.chat(model=model, messages=[{"role": "user", "content": WHO, "images": [PNG]}])
+        with pytest.raises(ollama.ResponseError, match="tiny cannot see"):
+            llama.generate(model=model, prompt=WHO, images=[PNG])
+        assert "vision" not in (llama.show("tiny").capabilities or ())
 
 
 class TestMemory:

@@ -17,7 +17,7 @@ async def ask(client: Any, text: str, **more: Any) -> str:
 async def test_the_overview_counts_what_was_said_and_tells_what_waits(front: Any) -> None:
     empty = (await front.operator.get("/v1/overview")).json()
     assert (empty["day"]["requests"], empty["needs"]) == (0, [])
-    assert not any(empty["started"].values())
+    assert [name for name, done in empty["started"].items() if done] == ["shared"]
     name = await ask(front.operator, "hi")
     await front.operator.post("/v1/feedback", json={"target": name, "kind": "thumb", "value": False})
     await front.operator.post("/v1/feedback", json={"target": name, "kind": "correction", "text": "hello"})
@@ -26,7 +26,7 @@ async def test_the_overview_counts_what_was_said_and_tells_what_waits(front: Any
         "requests": 1, "judgements": 2, "up": 0, "down": 1, "corrections": 1,
     }  # fmt: skip
     assert [(one["what"], one["subject"]) for one in found["needs"]] == [("unread", "default")]
-    assert found["started"] == {"asked": True, "judged": True, "learned": False, "released": False}
+    assert found["started"] == {"asked": True, "judged": True, "learned": False, "released": False, "shared": True}
     assert (await front.user.get("/v1/overview")).status_code == 403
 
 
@@ -63,8 +63,14 @@ async def test_a_run_tells_what_each_operation_measured(front: Any) -> None:
     assert [(one["seq"], one["kind"], one["state"]) for one in found] == [(0, "Create", "done"), (1, "Step", "done")]
     assert found[1]["metrics"]["learning_rate"] == 0.25
     assert [one["seq"] for one in (await front.operator.get(place, params={"after": 0})).json()["data"]] == [1]
+    shown = (await front.user.get(f"/v1/runs/{run['id']}")).json()
+    assert [(one["what"], one["cause"]) for one in shown["events"]] == [("begun", "from a fresh adapter")]
+    assert (shown["rank"], shown["queue"]) == (4, None)
+    assert (await front.operator.get("/v1/runs")).json()["queue"] == {"active": 0, "waiting": 0, "held": 0}
+    assert "queue" not in (await front.user.get("/v1/runs")).json()
     await client.end()
     other = await front.keyring.add("bob")
+    assert (await front.nobody.get(f"/v1/runs/{run['id']}", headers={"x-api-key": other})).status_code == 404
     assert (await front.nobody.get(place, headers={"x-api-key": other})).status_code == 404
 
 

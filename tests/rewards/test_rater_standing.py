@@ -118,3 +118,17 @@ def test_a_vote_that_is_changed_changes_its_evidence() -> None:
     assert ledger.raters["t/r0"].disagreed > before + 0.5
     ledger.hear("t/r0", item, said)
     assert ledger.raters["t/r0"].disagreed == pytest.approx(before, abs=1e-9)
+
+
+def test_shares_and_caps_are_told() -> None:
+    ledger = Ledger()
+    for number in range(4):
+        ledger.meet(f"t/r{number}", number * 7200.0).mass = 1.0
+    assert {(one.share, one.cap) for one in ledger.list()} == {(0.25, None)}
+    for number in range(4, 6):
+        ledger.meet(f"t/r{number}", number * 7200.0)
+    ledger.mark("t/r0", "trusted")
+    told = {one.name: (one.share, one.cap) for one in ledger.list()}
+    assert told["t/r0"] == (0.25, None)
+    assert told["t/r1"] == (0.25, 1.5 / 4)
+    assert told["t/r5"] == (0.0, 1.5 / 5)

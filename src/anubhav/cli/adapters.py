@@ -35,7 +35,8 @@ def export(remote: Remote, path: str, *, to: Path, form: Form, base: str | None,
     to = to.expanduser().absolute()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"{to} is not empty", hint="Name a new folder.")
-    served: str = remote.post("/api/v1/weights_info", {"tinker_path": path})["base_model"]
+    where = f"/v1/checkpoints/{parsed.run}/{parsed.kind}/{parsed.name}"
+    served: str = remote.get(where)["base_model"]
     model = None if form == "peft" else Library(models_dir.expanduser().absolute()).find(base or served)
     to.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that it comes there whole or not at all.
@@ -44,8 +45,7 @@ def export(remote: Remote, path: str, *, to: Path, form: Form, base: str | None,
         adapter.mkdir()
         built.mkdir()
         with tempfile.TemporaryFile(dir=work) as archive:
-            where = f"/api/v1/training_runs/{parsed.run}/checkpoints/{parsed.kind}/{parsed.name}/archive"
-            remote.download(where, archive)
+            remote.download(f"{where}/archive", archive)
             _unpack(archive, adapter, base or served)
         if model is not None and form != "peft":
             export_adapter(adapter, model, built, form=form)

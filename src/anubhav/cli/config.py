@@ -2,16 +2,14 @@
 
 import json
 import os
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, cast
 
 import click
-from click.core import ParameterSource
 
-from anubhav.cli.configured import CONFIG, KEYS, meant
+from anubhav.cli.configured import meant, settled
 from anubhav.cli.serve import serve
 from anubhav.cli.tables import Format, show, takes_format
-from anubhav.settings import key_file, preset_key
 
 _OTHERS = ("ANUBHAV_API_KEY", "ANUBHAV_API_KEY_FILE", "ANUBHAV_BASE_URL", "ANUBHAV_NATIVE", "ANUBHAV_VLLM_HOME")
 
@@ -28,11 +26,7 @@ def config() -> None:
 def show_config(*, origin: bool, form: Format, options: tuple[str, ...]) -> None:
     """Show what `anubhav serve OPTIONS` would be started with."""
     with serve.make_context("serve", list(options)) as context:
-        rows = [_row(context, param) for param in serve.params if param.name in KEYS]
-        data_dir = context.params["data_dir"]
-    given = "ANUBHAV_API_KEY" if os.environ.get("ANUBHAV_API_KEY") else "ANUBHAV_API_KEY_FILE"
-    source = given if preset_key() else str(key_file(data_dir))
-    rows.append({"setting": "api_key", "value": "(not shown)", "origin": source})
+        rows = [asdict(one) for one in settled(context)]
     if form == "json":
         click.echo(json.dumps(rows if origin else {row["setting"]: row["value"] for row in rows}, indent=2))
     else:
@@ -40,25 +34,6 @@ def show_config(*, origin: bool, form: Format, options: tuple[str, ...]) -> None
         show(shown, ("setting", "value", "origin") if origin else ("setting", "value"), form, empty="")
     for name in _unknown():
         click.echo(f"{name} means nothing here. {meant(name, _variables())}", err=True)
-
-
-def _row(context: click.Context, param: click.Parameter) -> dict[str, Any]:
-    name = param.name or ""
-    value = context.params[name]
-    return {
-        "setting": name,
-        "value": str(value) if isinstance(value, Path) else value,
-        "origin": _origin(context, param),
-    }
-
-
-def _origin(context: click.Context, param: click.Parameter) -> str:
-    source = context.get_parameter_source(param.name or "")
-    if source == ParameterSource.COMMANDLINE:
-        return param.opts[0]
-    if source == ParameterSource.ENVIRONMENT:
-        return str(param.envvar)
-    return str(context.meta[CONFIG]) if source == ParameterSource.DEFAULT_MAP else "default"
 
 
 def _text(value: Any) -> str | None:

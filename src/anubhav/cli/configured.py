@@ -5,17 +5,24 @@ the log; one that is none of them is refused, as a setting that silently does no
 """
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
-from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir
+from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir, key_file, preset_key
+from anubhav.types.health import Setting
 
 FILE = "anubhav.toml"
-KEYS = (*(one.name for one in fields(Settings) if one.name != "api_key"), "log_format", "log_level")
+KEYS = (
+    *(one.name for one in fields(Settings) if one.name not in ("api_key", "configuration")),
+    "log_format",
+    "log_level",
+)
 CONFIG = "config_file"
 """The name of the parameter of --config, and in a context's `meta` of the file that was read."""
 
@@ -84,6 +91,29 @@ def read(file: Path) -> dict[str, Any]:
         pairs = cast(dict[str, Any], aliases)
         found["aliases"] = [f"{served}={name}" for served, name in pairs.items()]
     return found
+
+
+def settled(context: click.Context) -> tuple[Setting, ...]:
+    """What the command is run with, each with where it comes from; that there is a key, not which."""
+    own = [_setting(context, param) for param in context.command.params if param.name in KEYS]
+    given = "ANUBHAV_API_KEY" if os.environ.get("ANUBHAV_API_KEY") else "ANUBHAV_API_KEY_FILE"
+    source = given if preset_key() else str(key_file(context.params["data_dir"]))
+    return (*own, Setting("api_key", "(not shown)", source))
+
+
+def _setting(context: click.Context, param: click.Parameter) -> Setting:
+    name = param.name or ""
+    value = context.params[name]
+    return Setting(name, str(value) if isinstance(value, Path) else value, _origin(context, param))
+
+
+def _origin(context: click.Context, param: click.Parameter) -> str:
+    source = context.get_parameter_source(param.name or "")
+    if source == ParameterSource.COMMANDLINE:
+        return param.opts[0]
+    if source == ParameterSource.ENVIRONMENT:
+        return str(param.envvar)
+    return str(context.meta[CONFIG]) if source == ParameterSource.DEFAULT_MAP else "default"
 
 
 def meant(word: str, words: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from anubhav.cli.configured import Configured, takes_config, takes_data_dir, takes_models
+from anubhav.cli.configured import Configured, settled, takes_config, takes_data_dir, takes_models
 from anubhav.cli.models import takes_models_dir
 from anubhav.settings import DEFAULT_MODEL, Settings, preset_key
 
@@ -126,6 +126,7 @@ def serve(  # noqa: PLR0913 - one for each option
         sampler=sampler,
         cluster=cluster,
         samplers=samplers,
+        configuration=settled(click.get_current_context()),
     )
     from anubhav.app import serve as run
     from anubhav.telemetry.logs import configure

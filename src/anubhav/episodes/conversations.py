@@ -1,8 +1,12 @@
 """Conversations: what was said, as people look for it, by session and a page at a time."""
 
+from collections.abc import Sequence
+
+from anubhav.episodes.recorder import STAGE
 from anubhav.errors import NotFound
-from anubhav.store import beliefs, experience, looking, people
+from anubhav.store import beliefs, experience, judgements, looking, people
 from anubhav.store.database import Connection, Database
+from anubhav.store.judgements import Row
 from anubhav.types.experience import Episode, Feedback
 from anubhav.types.looking import Activity, Conversation
 
@@ -40,8 +44,30 @@ class Conversations:
 
         return await self._database.run(work)
 
-    async def begun(self) -> tuple[bool, bool]:
-        """Whether anybody ever asked anything, and judged anything."""
+    async def judgements(
+        self,
+        alias: str,
+        before: int | None,
+        limit: int,
+        *,
+        tenant: str | None = None,
+        kind: str | None = None,
+        rater: str | None = None,
+    ) -> tuple[list[Row], int]:
+        """Newest first, and how far laps have read. `rater`: `<tenant>/<rater>`."""
+
+        def work(connection: Connection) -> tuple[list[Row], int]:
+            found = judgements.page(connection, alias, before, limit, tenant=tenant, kind=kind, rater=rater)
+            return found, experience.position(connection, STAGE, alias)
+
+        return await self._database.run(work)
+
+    async def judged_at(self, alias: str, positions: Sequence[int]) -> tuple[list[Row], int]:
+        """Those at these positions that are kept still, and how far laps have read."""
+        return await self._database.run(lambda c: (judgements.at(c, positions), experience.position(c, STAGE, alias)))
+
+    async def begun(self) -> tuple[bool, bool, bool]:
+        """Whether anybody ever asked anything, and judged anything, and whether others than operators have a key."""
         return await self._database.run(looking.begun)
 
     async def since(self, moment: float) -> Activity:

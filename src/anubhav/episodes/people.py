@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anubhav.episodes.recorder import STAGE
-from anubhav.store import experience, lineage, memories, memory_policies, people
+from anubhav.store import experience, lineage, memories, memory_policies, people, talks
 from anubhav.store.database import Connection, Database
 from anubhav.types.experience import Episode, Feedback, split_target
 from anubhav.types.ids import new_id
@@ -59,6 +59,13 @@ class People:
             await self._database.forget_log()
         return gone
 
+    async def forget(self, tenant: str, episode: str) -> bool:
+        """One reply with the feedback on it, as its tenant asks; False where there is none."""
+        gone = await self._database.run(lambda c: _forget(c, tenant, episode))
+        if gone:
+            await self._database.forget_log()
+        return gone
+
     async def fill(self) -> int:
         """See `store.experience.fill_columns`; page by page, so that nobody waits for all of it."""
         filled = 0
@@ -107,6 +114,7 @@ def _erase(connection: Connection, tenant: str, user: str, who: str) -> Erased:
         people.clean_lap(connection, lap, frozenset(names))
     memories.drop(connection, remembered)
     memory_policies.drop_labels(connection, tenant, names)
+    talks.drop_beside(connection, episodes)
     feedback = people.drop_episodes(connection, episodes)
     feedback += people.drop_feedback_by(connection, tenant, user)
     exports = people.exports_of(connection, names)
@@ -116,9 +124,22 @@ def _erase(connection: Connection, tenant: str, user: str, who: str) -> Erased:
     return Erased(tuple(episodes), feedback, tuple(names), tuple(laps), tuple(exports), len(remembered))
 
 
+def _forget(connection: Connection, tenant: str, name: str) -> bool:
+    found = experience.find_episode(connection, name)
+    if found is None or found.tenant != tenant:
+        return False
+    for lap in people.laps_with(connection, [name]):
+        people.clean_lap(connection, lap, frozenset([name]))
+    memory_policies.drop_labels(connection, tenant, [name])
+    feedback = people.drop_episodes(connection, [name])
+    people.keep_audit(connection, tenant, "reply_deleted", {"episode": name, "feedback": feedback})
+    return True
+
+
 def _expire(connection: Connection, now: float) -> list[str]:
     gone: list[str] = []
     for tenant, days in people.expiring(connection):
+        talks.expire_entries(connection, tenant, now - days * 86_400)
         names = people.older_than(connection, tenant, now - days * 86_400, _PAGE - len(gone))
         if names:
             memory_policies.drop_labels(connection, tenant, names)

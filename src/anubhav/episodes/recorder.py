@@ -44,6 +44,7 @@ class Given:
     id: str | None = None
     session: str | None = None
     source: Source = "person"
+    tags: Sequence[str] = ()
 
 
 class Words(Protocol):
@@ -208,6 +209,7 @@ def _enter(connection: Connection, tenant: str, given: Given) -> tuple[Feedback,
         given.rater,
         source=given.source,
         session=given.session,
+        tags=tuple(given.tags),
     )
     if again:
         if replace(again[0], created_at=0.0, seq=0) != replace(feedback, created_at=0.0):

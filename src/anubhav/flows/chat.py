@@ -16,6 +16,7 @@ from anubhav.flows.house import House
 from anubhav.flows.questions import Question, params_of
 from anubhav.flows.remembering import Asking, Remembered, keep, recall
 from anubhav.flows.tracing import traced
+from anubhav.rendering.sight import check_sight
 from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
 from anubhav.serving.streams import Piece, room_after, speak
@@ -48,6 +49,7 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     await house.voices.meter.admit(tenant)
     arm, voice = await _voice(house, tenant, question)
     renderer, model = house.renderers[voice.base_model], house.models[voice.base_model]
+    check_sight(question.messages, model)
     name = new_id("ep")
     note(model=voice.name, episode=name)
     found = await recall(house, tenant, _asking(question, question.memory, voice, name)) if question.memory else None

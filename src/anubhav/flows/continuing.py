@@ -41,16 +41,6 @@ async def find_told(house: House, tenant: str, name: str) -> Told:
     return Told(episode, listener.push(episode.choices[0].text) + listener.flush())
 
 
-async def last_told(house: House, tenant: str, session: str) -> Told | None:
-    """The last main reply of a session; None where nothing was said in it."""
-    try:
-        episodes = await house.recorder.session(tenant, session)
-    except NotFound:
-        return None
-    main = [episode for episode in episodes if episode.turn == "main"]
-    return await find_told(house, tenant, main[-1].id) if main else None
-
-
 def name_calls(reply: str, choice: int) -> str:
     """How the ids of a reply's calls begin: the same whenever it is heard."""
     return f"call_{reply.removeprefix('ep_')}_{choice}_"

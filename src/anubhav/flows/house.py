@@ -2,14 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from anubhav.catalog.library import Library
 from anubhav.episodes.conversations import Conversations
+from anubhav.episodes.later import Later
 from anubhav.episodes.lineage import Lineage
 from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
+from anubhav.episodes.talks import Talks
 from anubhav.flows.links import Links
+from anubhav.flows.plans import Plans
 from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.memory.policies import MemoryPolicies
@@ -31,8 +36,10 @@ from anubhav.serving.voices import Voices
 from anubhav.store.vault import Vault
 from anubhav.training.desk import Desk
 from anubhav.training.jobs import JobBook
+from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
 from anubhav.training.uploads import Uploads
+from anubhav.types.health import Setting
 from anubhav.types.models import Model
 
 
@@ -40,16 +47,20 @@ from anubhav.types.models import Model
 class House:
     models: Mapping[str, Model]
     """By served name; the first is what aliases start from."""
+    library: Library
     renderers: Mapping[str, Renderer]
     readers: Mapping[str, Reader]
     desk: Desk
     uploads: Uploads
     jobs: JobBook
     runs: RunBook
+    pedigree: Pedigree
     voices: Voices
     sampling: SamplingSessions
     recorder: Recorder
     conversations: Conversations
+    talks: Talks
+    later: Later
     policies: Policies
     people: People
     lineage: Lineage
@@ -69,5 +80,9 @@ class House:
     memories: Shelf
     memory_policies: MemoryPolicies
     vault: Vault
+    plans: Plans
+    data_dir: Path
+    configuration: Sequence[Setting]
+    """What the server was started with, as far as whoever started it said so."""
     posts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     """Where the engines are, and who lives of them."""

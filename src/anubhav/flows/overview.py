@@ -60,6 +60,8 @@ class Started:
     judged: bool
     learned: bool
     released: bool
+    shared: bool
+    """Others than operators have a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,13 @@ async def overview(house: House) -> Overview:
     now = time.time()
     lifts = [await measure_lift(house, one.alias) for one in aliases if one.release]
     day = await house.conversations.since(now - DAY)
-    asked, judged = await house.conversations.begun()
+    asked, judged, shared = await house.conversations.begun()
     started = Started(
         asked,
         judged,
         any(lap.state == "done" for lap in laps),
         any(one.release or one.trial for one in aliases),
+        shared,
     )
     needs = await _needs(house, aliases, laps, now)
     return Overview(aliases, await learning(house), day, tuple(lifts), tuple(needs), started)

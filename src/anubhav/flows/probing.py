@@ -98,7 +98,12 @@ async def _hear(house: House, voice: Voice, prompt: tuple[int, ...], longest: in
 async def _score(house: House, voice: Voice, prompt: tuple[int, ...], answer: tuple[int, ...]) -> list[float]:
     """The log-probability of each token of the answer."""
     request = SampleRequest(
-        (*prompt, *answer), SamplingParams(1), voice.adapter, prompt_logprobs=True, priority="training"
+        (*prompt, *answer),
+        SamplingParams(1),
+        voice.adapter,
+        prompt_logprobs=True,
+        prompt_last=len(answer),
+        priority="training",
     )
     found = [event.prompt async for event in house.voices.sample(voice, request) if event.prompt]
     return [value for value in found[0].logprobs[len(prompt) :] if value is not None]

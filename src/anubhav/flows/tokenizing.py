@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from anubhav.errors import BadInput
 from anubhav.flows.house import House
 from anubhav.rendering.renderer import Renderer
+from anubhav.rendering.sight import check_sight
 from anubhav.types.chat import Message
 from anubhav.types.models import Model
 
@@ -29,6 +30,7 @@ async def tokenize_chat(
     house: House, tenant: str, model: str | None, messages: tuple[Message, ...], *, prompt: bool
 ) -> Tokens:
     renderer, served = await find(house, tenant, model)
+    check_sight(messages, served)
     return _tokens(renderer, served, renderer.render(messages, prompt=prompt))
 
 

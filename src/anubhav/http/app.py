@@ -3,6 +3,8 @@
 from anubhav.flows.house import House
 from anubhav.http import errors
 from anubhav.http.anthropic.routes import router as anthropic_router
+from anubhav.http.anubhav.administration import router as administration_router
+from anubhav.http.anubhav.checkpoints import router as checkpoints_router
 from anubhav.http.anubhav.judgement import router as judgement_router
 from anubhav.http.anubhav.laps import router as laps_router
 from anubhav.http.anubhav.looking import router as looking_router
@@ -10,6 +12,7 @@ from anubhav.http.anubhav.memory import router as memory_router
 from anubhav.http.anubhav.memory_policies import router as memory_policies_router
 from anubhav.http.anubhav.operations import router as operations_router
 from anubhav.http.anubhav.people import router as people_router
+from anubhav.http.anubhav.plans import router as plans_router
 from anubhav.http.anubhav.probes import router as probes_router
 from anubhav.http.anubhav.releases import router as releases_router
 from anubhav.http.anubhav.routes import router as anubhav_router
@@ -33,7 +36,8 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     loop = (laps_router, releases_router, judgement_router, probes_router)
     remembered = (memory_router, memory_policies_router)
     talking = (openai_router, responses_router, anthropic_router, ollama_router)
-    own = (anubhav_router, operations_router, *loop, looking_router, people_router, *remembered)
+    looking = (looking_router, checkpoints_router, administration_router, plans_router)
+    own = (anubhav_router, operations_router, *loop, *looking, people_router, *remembered)
     # Routes are tried in this order: chats come most often.
     for router in (*talking, *own, console_router, tinker_router, hub_router):
         app.include_router(router)

@@ -25,7 +25,8 @@ _HUB = re.compile(r"/api/models/.+|/[^/]+(/[^/]+)?/resolve/[^/]+/.+")
 _SIGNED = re.compile(r"/api/v1/signed/[^/]+/[^/]+")
 """Downloads at addresses this server signed: the route checks the signature."""
 _PAGES = re.compile(
-    r"/|/(playground|review|releases|memory)|/(sessions|training_runs)(/.+)?|/episodes/[^/]+|/favicon\.ico|/static/.+"
+    r"/|/(playground|review|feedback|rewards|releases|memory|models|admin|plan)|/episodes/[^/]+|/favicon\.ico|/static/.+"
+    r"|/(sessions|training_runs|gates|checkpoints|keys)(/.+)?"
 )
 """A page itself turns to its sign-in text when there is no principal."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anubhav.errors import BadInput
@@ -53,5 +53,5 @@ def bring(messages: Sequence[Message], tools: tuple[Tool, ...]) -> tuple[Message
         return tuple(messages)
     if messages and messages[0].role == "system" and not messages[0].tools:
         first = messages[0]
-        return (Message("system", first.content, first.name, tools=tools), *messages[1:])
+        return (replace(first, tools=tools), *messages[1:])
     return (Message("system", "", tools=tools), *messages)

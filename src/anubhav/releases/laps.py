@@ -168,9 +168,9 @@ class LapBook:
             raise NotFound(f"There is no lap {lap[:100]!r}", hint="List them: GET /v1/laps.")
         return found
 
-    async def recent(self, alias: str | None = None, limit: int = 20) -> list[Lap]:
-        """Newest first."""
-        return await self._database.run(lambda c: experience.recent_laps(c, alias, limit))
+    async def recent(self, alias: str | None = None, limit: int = 20, before: str | None = None) -> list[Lap]:
+        """Newest first; those begun before the lap `before`, when it is named."""
+        return await self._database.run(lambda c: experience.recent_laps(c, alias, limit, before))
 
     async def stop(self) -> None:
         """End what runs; it is told as interrupted."""

@@ -1,11 +1,12 @@
 """The lookout: the watch's figures and alarms about an alias, for whoever asks."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anubhav.rewards.critic import AUDITED, Critic
+from anubhav.rewards.curves import Curves, curves
 from anubhav.rewards.mind import Mind
-from anubhav.rewards.watch import alarms, figures
+from anubhav.rewards.watch import Record, alarms, figures
 from anubhav.types.rewards import Alarm, Rater
 
 
@@ -22,6 +23,7 @@ class Report:
     """Whether held-out raters have said enough for the audit."""
     behind: int = 0
     """Judgements that were given and are not counted in any of this yet."""
+    curves: Curves = field(default_factory=lambda: curves(Record()))
 
 
 class Lookout:
@@ -43,5 +45,5 @@ class Lookout:
 def _report(alias: str, mind: Mind | None, behind: int) -> Report:
     if mind is None:
         return Report(alias, 0, 0, {}, [], behind=behind)
-    rung = alarms(mind.record, time.time())
-    return Report(alias, mind.steps, mind.audited, figures(mind.record), rung, mind.audited >= AUDITED, behind)
+    rung, told = alarms(mind.record, time.time()), figures(mind.record)
+    return Report(alias, mind.steps, mind.audited, told, rung, mind.audited >= AUDITED, behind, curves(mind.record))

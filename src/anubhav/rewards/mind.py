@@ -148,7 +148,8 @@ class Mind:
         named = "trusted" in self.ledger.marks.values()
         reliable = who.mark == "trusted" if named else who.held and self.ledger.trust(vote.rater) >= 0.6
         score = 2 * logistic(self.main.mean(x)) - 1
-        self.record.judge(Judged(told.chance, vote.wanted, score, covariates, vote.against is not None, reliable))
+        pair = vote.against is not None
+        self.record.judge(Judged(told.chance, vote.wanted, score, covariates, pair, reliable, vote.seq))
 
     def _learn(
         self,

@@ -91,7 +91,8 @@ def _body(mind: Mind) -> bytes:
             "seen": (mind.seen.weight, mind.seen.mean, mind.seen.square),
             "record": {
                 "judged": [
-                    (one.chance, one.wanted, one.score, one.covariates, one.pair, one.reliable) for one in record.judged
+                    (one.chance, one.wanted, one.score, one.covariates, one.pair, one.reliable, one.seq)
+                    for one in record.judged
                 ],
                 "scored": [(one.score, one.audit, one.covariates) for one in record.scored],
                 "ringing": record.ringing,
@@ -104,8 +105,8 @@ def _body(mind: Mind) -> bytes:
 def _record(body: dict[str, Any]) -> Record:
     return Record(
         [
-            Judged(chance, wanted, score, tuple(covariates), pair, reliable)
-            for chance, wanted, score, covariates, pair, reliable in body["judged"]
+            Judged(chance, wanted, score, tuple(covariates), pair, reliable, *seq)
+            for chance, wanted, score, covariates, pair, reliable, *seq in body["judged"]
         ],
         [Scored(score, audit, tuple(covariates)) for score, audit, covariates in body["scored"]],
         body["ringing"],

@@ -226,15 +226,22 @@ class Ledger:
             one.alike.pop(name, None)
 
     def list(self) -> list[Rater]:
-        """Who counts most first."""
+        """Who voted most first."""
+        masses = self._masses()
+        whole = sum(masses.values()) or 1.0
         found = [
             Rater(
                 one.name, self.trust(one.name), one.votes, one.agreed, one.disagreed, one.first_at, one.held,
-                one.quarantined or one.mark == "quarantined", one.mark,
+                one.quarantined or one.mark == "quarantined", one.mark, masses.get(self.group_of(one), 0.0) / whole,
+                self._cap(one, masses),
             )
             for one in self.raters.values()
         ]  # fmt: skip
         return sorted(found, key=lambda one: (-one.votes, one.name))
+
+    def _cap(self, one: Standing, masses: Mapping[str, float]) -> float | None:
+        free = one.mark == "trusted" or self.people() < CROWD
+        return None if free else self._share(len({*masses, self.group_of(one)}))
 
     def _exempt(self, name: str) -> bool:
         one = self.raters.get(name)

@@ -32,6 +32,8 @@ class Judged:
     pair: bool
     reliable: bool
     """Held out, or an operator's trusted rater."""
+    seq: int = 0
+    """The judgement's position in the store, where it is gone when somebody was erased; 0 when that was not kept."""
 
 
 @dataclass(frozen=True, slots=True)

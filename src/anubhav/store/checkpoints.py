@@ -15,7 +15,7 @@ from anubhav.types.ids import AdapterId
 from anubhav.types.training import LoraSpec
 
 _LIVE = "(SELECT releases.path FROM live JOIN releases ON releases.id = live.release WHERE releases.path IS NOT NULL)"
-_THERE = f"(expires_at IS NULL OR expires_at > ? OR path IN {_LIVE})"
+THERE = f"(expires_at IS NULL OR expires_at > ? OR path IN {_LIVE})"
 
 
 def add(connection: sqlite3.Connection, row: Checkpoint, manifest: dict[str, str]) -> None:
@@ -36,18 +36,18 @@ def add(connection: sqlite3.Connection, row: Checkpoint, manifest: dict[str, str
 
 
 def find(connection: sqlite3.Connection, path: str) -> tuple[Checkpoint, dict[str, str]] | None:
-    query = f"SELECT * FROM checkpoints WHERE path = ? AND {_THERE}"
+    query = f"SELECT * FROM checkpoints WHERE path = ? AND {THERE}"
     row = connection.execute(query, (path, time.time())).fetchone()
-    return (_checkpoint(row), msgspec.json.decode(row["manifest"], type=dict[str, str])) if row else None
+    return (read_checkpoint(row), msgspec.json.decode(row["manifest"], type=dict[str, str])) if row else None
 
 
 def list_of(connection: sqlite3.Connection, tenant: str, run: str | None) -> list[Checkpoint]:
     """Oldest first."""
     rows = connection.execute(
-        f"SELECT * FROM checkpoints WHERE tenant = ? AND run = coalesce(?, run) AND {_THERE} ORDER BY created_at",
+        f"SELECT * FROM checkpoints WHERE tenant = ? AND run = coalesce(?, run) AND {THERE} ORDER BY created_at",
         (tenant, run, time.time()),
     )
-    return [_checkpoint(row) for row in rows]
+    return [read_checkpoint(row) for row in rows]
 
 
 def drop(connection: sqlite3.Connection, path: str) -> bool:
@@ -117,7 +117,7 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _checkpoint(row: sqlite3.Row) -> Checkpoint:
+def read_checkpoint(row: sqlite3.Row) -> Checkpoint:
     return Checkpoint(
         parse_path(row["path"]),
         row["tenant"],

@@ -185,10 +185,12 @@ def find_lap(connection: sqlite3.Connection, lap: str) -> tuple[Lap, str | None]
     return (_lap(row), row["evidence"]) if row else None
 
 
-def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int) -> list[Lap]:
-    """Newest first."""
+def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int, before: str | None = None) -> list[Lap]:
+    """Newest first; those begun before one when it is named."""
     rows = connection.execute(
-        "SELECT * FROM laps WHERE alias = coalesce(?, alias) ORDER BY seq DESC LIMIT ?", (alias, limit)
+        "SELECT * FROM laps WHERE alias = coalesce(?, alias)"
+        " AND (? IS NULL OR seq < (SELECT seq FROM laps WHERE id = ?)) ORDER BY seq DESC LIMIT ?",
+        (alias, before, before, limit),
     )
     return [_lap(row) for row in rows]
 

@@ -24,6 +24,8 @@ SELECT count(*) AS replies, min(created_at) AS began_at, coalesce(sum((SELECT co
 FROM episodes WHERE tenant = ? AND session = ? AND arm <> 'shadow'
 """
 _OP = "seq, kind, state, created_at, done_at, tokens, result"
+_TOLD = "kind NOT IN ('Compute', 'Step', 'Distil') OR state = 'failed'"
+"""As the index of events has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,11 @@ def turn(connection: sqlite3.Connection, tenant: str | None, name: str) -> tuple
     return (_episode(row), experience.feedback_of(connection, name)) if row else None
 
 
-def begun(connection: sqlite3.Connection) -> tuple[bool, bool]:
-    """Whether anybody ever asked anything, and judged anything."""
-    asked = connection.execute("SELECT 1 FROM episodes LIMIT 1").fetchone()
-    return asked is not None, connection.execute("SELECT 1 FROM feedback LIMIT 1").fetchone() is not None
+def begun(connection: sqlite3.Connection) -> tuple[bool, bool, bool]:
+    """Whether anybody ever asked anything, and judged anything, and whether others than operators have a key."""
+    tables = ("episodes", "feedback", "keys WHERE operator = 0 AND revoked_at IS NULL")
+    asked, judged, shared = (connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
+    return asked is not None, judged is not None, shared is not None
 
 
 def activity(connection: sqlite3.Connection, since: float) -> Activity:
@@ -109,6 +112,14 @@ def ops(connection: sqlite3.Connection, run: str, after: int | None, limit: int)
     rows = connection.execute(f"SELECT {_OP} FROM ops WHERE run = ? AND {where} LIMIT ?", given).fetchall()
     found = [OpGlance(*row) for row in rows]
     return found if after is not None else found[::-1]
+
+
+def events(connection: sqlite3.Connection, run: str, limit: int) -> list[OpGlance]:
+    """All but passes and steps that were done, newest first."""
+    rows = connection.execute(
+        f"SELECT {_OP} FROM ops INDEXED BY ops_told WHERE run = ? AND ({_TOLD}) ORDER BY seq DESC LIMIT ?", (run, limit)
+    )
+    return [OpGlance(*row) for row in rows]
 
 
 def hold(connection: sqlite3.Connection, what: str) -> Hold | None:

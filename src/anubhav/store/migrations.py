@@ -277,6 +277,25 @@ CREATE TABLE holds (
     what TEXT PRIMARY KEY, who TEXT NOT NULL, why TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
 """
 
+_PAGES = """
+CREATE INDEX feedback_by_kind ON feedback (alias, kind, seq);
+CREATE INDEX ops_told ON ops (run, seq) WHERE kind NOT IN ('Compute', 'Step', 'Distil') OR state = 'failed';
+"""
+
+_TALKS = """
+CREATE TABLE talks (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, metadata TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE talk_entries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, talk TEXT NOT NULL REFERENCES talks (id) ON DELETE CASCADE,
+    episode TEXT, body BLOB NOT NULL, created_at REAL NOT NULL, UNIQUE (talk, id));
+CREATE INDEX talk_entries_by_episode ON talk_entries (episode) WHERE episode IS NOT NULL;
+CREATE TABLE deferred (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, alias TEXT NOT NULL, state TEXT NOT NULL, code TEXT, problem TEXT,
+    created_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER talks_erased AFTER DELETE ON episodes BEGIN
+    DELETE FROM talk_entries WHERE episode = old.id; DELETE FROM deferred WHERE id = old.id; END;
+"""
+
 STEPS = (
     _FIRST,
     _SAMPLING,
@@ -293,6 +312,8 @@ STEPS = (
     _SHADOWS,
     _TUNING,
     _LOOKING,
+    _PAGES,
+    _TALKS,
 )
 
 

@@ -51,6 +51,18 @@ class AuditRow:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A line of the audit as it is looked at."""
+
+    seq: int
+    """Sent as `before`, it gives those that are older."""
+    tenant: str
+    event: str
+    details: dict[str, object]
+    at: float
+
+
 def count_tokens(connection: sqlite3.Connection, run: str, seq: int, tokens: int) -> None:
     """Of a pass, to be called with its settling: its body is not kept for ever."""
     connection.execute("UPDATE ops SET tokens = ? WHERE run = ? AND seq = ?", (tokens, run, seq))
@@ -135,6 +147,21 @@ def audit(connection: sqlite3.Connection, tenant: str, resource: str, start: flo
         AuditRow(row["event"], msgspec.json.decode(row["details"], type=dict[str, object]), row["created_at"])
         for row in rows
     ]
+
+
+def log(connection: sqlite3.Connection, tenant: str | None, before: int | None, limit: int) -> list[LogRow]:
+    """The audit, newest first; every tenant's when `tenant` is None."""
+    rows = connection.execute(
+        "SELECT * FROM audit WHERE seq < ? AND tenant = coalesce(?, tenant) ORDER BY seq DESC LIMIT ?",
+        (before or 1 << 62, tenant, limit),
+    )
+    return [
+        LogRow(
+            row["seq"], row["tenant"], row["event"], msgspec.json.decode(row["details"], type=dict[str, object]),
+            row["created_at"],
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 def _counted(row: sqlite3.Row) -> Counted:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from anubhav.errors import BadInput
 from anubhav.store import sessions, usage
 from anubhav.store.database import Connection, Database
-from anubhav.store.usage import HOUR, AuditRow, Shelf
+from anubhav.store.usage import HOUR, AuditRow, LogRow, Shelf
 from anubhav.training.checkpoints import Checkpoints
 
-__all__ = ["GIGABYTE", "HOUR", "Accounts", "AuditRow", "Bill", "Shelf", "Used"]
+__all__ = ["GIGABYTE", "HOUR", "Accounts", "AuditRow", "Bill", "LogRow", "Shelf", "Used"]
 
 GIGABYTE = 1e9
 _LONGEST = 14 * 86_400
@@ -60,6 +60,11 @@ class Accounts:
         """What was done from `start` until `end`, oldest first; with all kinds of resources when `resource` is ""."""
         await self._checkpoints.expire()
         return await self._database.run(lambda c: usage.audit(c, tenant, resource, start, end))
+
+    async def log(self, tenant: str | None, before: int | None, limit: int) -> list[LogRow]:
+        """What was done, newest first, a page at a time; every tenant's when `tenant` is None."""
+        await self._checkpoints.expire()
+        return await self._database.run(lambda c: usage.log(c, tenant, before, limit))
 
 
 def _bill(connection: Connection, tenant: str, start: float, end: float, now: float) -> Bill:

@@ -32,14 +32,17 @@ class Checkpoints:
         for part in _PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
 
-    async def find(self, tenant: str, path: str) -> Checkpoint:
-        """Raises BadInput for a malformed path; NotFound when absent, or another tenant's and not public."""
+    async def find(self, tenant: str | None, path: str) -> Checkpoint:
+        """Raises BadInput for a malformed path; NotFound when absent, or another tenant's and not public.
+
+        `tenant` is None for whoever may see everybody's.
+        """
         return (await self._find(tenant, path))[0]
 
-    async def _find(self, tenant: str, path: str) -> tuple[Checkpoint, dict[str, str]]:
+    async def _find(self, tenant: str | None, path: str) -> tuple[Checkpoint, dict[str, str]]:
         name = str(parse_path(path))
         found = await self._database.run(lambda c: shelf.find(c, name))
-        if found is None or (found[0].tenant != tenant and not found[0].public):
+        if found is None or (tenant not in (None, found[0].tenant) and not found[0].public):
             raise NotFound(f"There is no checkpoint {name}", hint="List yours with `tinker checkpoint list`.")
         return found
 

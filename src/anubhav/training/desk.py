@@ -91,6 +91,13 @@ class Desk:
         """Operations without an outcome, by what they wait for (training.standing)."""
         return census(self._turnstiles.values(), self.promises.hitch)
 
+    def next_of(self, run: RunId) -> Standing | None:
+        """Where the next operation of a run stands; None where none waits in this process."""
+        found = self._turnstiles.get(run)
+        if found is None or not found.held:
+            return None
+        return stand(self._turnstiles.values(), run, min(found.held), self.promises.hitch(run))
+
     async def recover(self) -> None:
         """Go on with every run that has work waiting; the others come back when they are asked for."""
         await self.checkpoints.sweep()

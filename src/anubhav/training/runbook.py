@@ -4,8 +4,9 @@ from anubhav.errors import AnubhavError, NotFound
 from anubhav.store import looking
 from anubhav.store.database import Database
 from anubhav.store.looking import OpGlance
-from anubhav.training.promises import Stepped, read_outcome
-from anubhav.types.looking import Measured, RunHead
+from anubhav.training.promises import Created, Loaded, Saved, Stepped, read_outcome
+from anubhav.training.refusals import REFUSAL, VOID
+from anubhav.types.looking import Event, Measured, RunHead
 from anubhav.types.training import PassResult
 
 
@@ -26,6 +27,31 @@ class RunBook:
     async def measured(self, run: str, after: int | None, limit: int) -> list[Measured]:
         """In the order of the run, those behind `after`; the last ones when it is None."""
         return [_measured(one) for one in await self._database.run(lambda c: looking.ops(c, run, after, limit))]
+
+    async def events(self, run: str, limit: int) -> list[Event]:
+        """What happened to it besides passes and steps, and what failed of those; newest first."""
+        return [_event(one) for one in await self._database.run(lambda c: looking.events(c, run, limit))]
+
+
+def _event(op: OpGlance) -> Event:
+    outcome = read_outcome(op.result) if op.result else None
+    what, cause = "waits", op.kind
+    match outcome:
+        case AnubhavError():
+            what, cause = "refused" if op.kind == REFUSAL else "failed", f"{_named(op.kind)}{outcome}"
+        case Created():
+            what, cause = "begun", "from a fresh adapter"
+        case Loaded():
+            what, cause = "loaded", outcome.path
+        case Saved():
+            what, cause = "saved", outcome.path
+        case _:
+            pass
+    return Event(op.seq, what, op.done_at or op.created_at, cause)
+
+
+def _named(kind: str) -> str:
+    return "" if kind in (REFUSAL, VOID) else f"{kind}: "
 
 
 def _measured(op: OpGlance) -> Measured:

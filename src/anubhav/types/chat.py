@@ -29,6 +29,14 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture as it was sent, undecoded."""
+
+    kind: Literal["png", "jpeg", "webp", "gif"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     role: Role
     content: str
@@ -41,6 +49,8 @@ class Message:
     """Of a system's turn: what may be called. One that says nothing else only brings its tools."""
     reasoning: str = ""
     """Of an assistant's turn: what it thought before it spoke."""
+    images: tuple[Image, ...] = ()
+    """Shown with the words. A model that does not see refuses the message (rendering/sight.py)."""
 
 
 @dataclass(frozen=True, slots=True)

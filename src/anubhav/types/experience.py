@@ -93,6 +93,8 @@ class Feedback:
     source: Source = "person"
     session: str | None = None
     """Given to a whole session: `episode` was its last main reply then."""
+    tags: tuple[str, ...] = ()
+    """Short words of the rater's own, for people: nothing is learned from them."""
 
 
 def rater_of(feedback: Feedback, episode: Episode) -> str | None:

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from anubhav.types.checkpoints import Checkpoint
+from anubhav.types.experience import Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,22 @@ class Conversation:
     ended_at: float
     seq: int
     """Of its newest episode: sent as `before`, it gives those that are older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A piece of feedback, what it is about, and what became of it."""
+
+    feedback: Feedback
+    rater: str
+    """Whose it counts as, as the critic names raters."""
+    asked: str
+    answer: str
+    """The one that is judged, or that won."""
+    became: Literal["waits", "used", "passed over"]
+    """Passed over: laps read it and had no use for it."""
+    laps: tuple[str, ...]
+    """Those that had it in their hands, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run."""
+
+    seq: int
+    what: str
+    """begun, loaded, saved, refused, failed, or waits."""
+    at: float
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunHead:
     """A run in a list."""
 
@@ -69,6 +100,31 @@ class RunHead:
     ended: bool
     position: int
     """Sent as `before`, it gives those that are older."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHead:
+    """A checkpoint in a list."""
+
+    checkpoint: Checkpoint
+    position: int
+    """Sent as `before`, it gives those that are older."""
+    source: str | None
+    """The checkpoint that its run began with."""
+    aliases: tuple[str, ...]
+    """Those that answer with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A run in a pedigree, with what it saved."""
+
+    run: str
+    source: str | None
+    """The checkpoint that it began with."""
+    depth: int
+    checkpoints: tuple[Checkpoint, ...]
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

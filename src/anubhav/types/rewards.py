@@ -41,3 +41,7 @@ class Rater:
     """Their thumbs, ratings and comparisons judge candidates and are never trained on."""
     quarantined: bool
     mark: Mark | None = None
+    share: float = 0.0
+    """What of the critic comes from them, and from those who share their cap."""
+    cap: float | None = None
+    """The most it may be; None: there is no cap."""

@@ -140,6 +140,29 @@ def test_scoring_a_prompt_is_one_prefill(engine: TorchEngine) -> None:
     assert not sampling.busy
 
 
+def test_what_is_not_scored_of_a_prompt_may_come_from_the_cache(engine: TorchEngine) -> None:
+    long, params = prompt(1, 60), SamplingParams(1, seed=1)
+    whole = SampleRequest(long, params, prompt_logprobs=True, top_prompt_logprobs=3)
+    requests = [
+        replace(whole, prompt_last=10),
+        replace(whole, prompt=(*long[:59], 299), prompt_last=30),
+        SampleRequest(long[:50], params),
+        replace(whole, prompt=(*long[:59], 298)),
+    ]
+    together = [events[0] for events in heard(Sampling(engine.model), requests)]
+    assert [event.cached for event in together] == [0, 16, 48, 0]
+    for request, event in zip(requests, together, strict=True):
+        [[alone]] = heard(Sampling(engine.model), [request])
+        assert event.tokens == alone.tokens
+        if request.scores_prompt:
+            assert event.prompt is not None and alone.prompt is not None
+            known = request.prompt_last or 59
+            assert event.prompt.logprobs[:-known] == alone.prompt.logprobs[:-known]
+            assert event.prompt.logprobs[-known:] == pytest.approx(alone.prompt.logprobs[-known:], abs=1e-4)
+            likely = [[[token for token, _ in top or ()] for top in one.prompt.top] for one in (event, alone)]
+            assert likely[0] == likely[1]
+
+
 async def test_closing_a_stream_frees_its_row(engine: TorchEngine) -> None:
     stream = engine.sampler.sample(SampleRequest(prompt(1, 10), SamplingParams(200, seed=1), n=4))
     await anext(stream)

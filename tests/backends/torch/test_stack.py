@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from anubhav.backends.torch.kernels import native
 from anubhav.backends.torch.layers.adapters import fresh_adapter
+from anubhav.backends.torch.layers.frozen import FEW
 from anubhav.backends.torch.models.model import Model
 from anubhav.backends.torch.sampling.kv import KvCache, Part
 from anubhav.backends.torch.sampling.speakers import Speaker, Speakers
@@ -85,7 +86,8 @@ def test_what_has_no_kernel_is_left_to_the_plain_path(tmp_path: Path) -> None:
     model = Model(folder, device=CPU, dtype=torch.float32)
     stack = find_stack(model, KvCache(model.config, CPU, torch.float32, 16))
     assert stack is not None
-    assert not stack.takes(5, Speakers(model.config, [None] * 5, CPU))
+    many = FEW + 1
+    assert not stack.takes(many, Speakers(model.config, [None] * many, CPU))
     torch.manual_seed(0)
     net = LlamaForCausalLM(LlamaConfig(**SHAPE))  # weights that are no bfloat16
     net.save_pretrained(folder)

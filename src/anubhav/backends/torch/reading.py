@@ -25,6 +25,7 @@ from anubhav.backends.torch.models.decoder import Decoder
 from anubhav.backends.torch.models.model import Model
 from anubhav.backends.torch.models.packing import pack
 from anubhav.backends.torch.models.pausing import Pause
+from anubhav.backends.torch.reading_kept import Prompts, hidden
 from anubhav.errors import BadInput
 from anubhav.types.arrays import Array, floats
 
@@ -57,6 +58,7 @@ class Reading:
         self._model, self._folder, self._pause = model, folder, pause
         self._shallow = _shallow(model)
         self._lens: _Lens | None = None
+        self._prompts = Prompts()
 
     def read(self, items: Sequence[Item]) -> Generator[None, None, list[Array]]:
         """The features of each, in order. Pauses between micro-batches."""
@@ -75,7 +77,7 @@ class Reading:
         found: dict[int, Tensor] = {}
         for one in pack([prompt + answer for prompt, answer in items], _BUDGET, self._model.device):
             with torch.no_grad():
-                hidden_TE = one.hidden(self._shallow, [], self._pause).float()
+                hidden_TE = hidden(self._shallow, one, items, self._prompts, self._pause).float()
             for number, rows in one.rows.items():
                 answer = rows[len(items[number][0]) :] or rows[-1:]
                 found[number] = torch.cat([hidden_TE[list(answer)].mean(0), hidden_TE[rows[-1]]]).cpu()

@@ -22,6 +22,8 @@ BASE: Final = "base"
 _SERVER: Final = "vllm.entrypoints.openai.api_server"
 _RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _PLUGIN: Final = "anubhav"
+_LONGEST_SOCKET: Final = 100
+"""Bytes of a path: the system takes 107 on Linux, 103 elsewhere. A folder for temporary files may lie deeper."""
 _OURS: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_CURRENT_TEST")
 
 
@@ -95,6 +97,9 @@ def takes_adapters(facts: ModelFacts, environment: Environment) -> bool:
 def make_home() -> Path:
     """A folder of this user alone, with what vLLM is to learn in it."""
     home = Path(tempfile.mkdtemp(prefix="anubhav-vllm-"))
+    if len(os.fsencode(socket_of(home))) > _LONGEST_SOCKET:
+        home.rmdir()
+        home = Path(tempfile.mkdtemp(prefix="anubhav-vllm-", dir="/tmp"))
     (home / "adapters").mkdir()
     plugin = home / "inside"
     facts = plugin / "anubhav_inside-1.dist-info"

@@ -38,15 +38,16 @@ def doctor(  # noqa: PLR0913 - one for each option
     Exit code 1 when something would keep it from serving. Nothing here changes anything, and no key is shown.
     """
     from anubhav.cli.doctor import engine, machine, parts
+    from anubhav.flows import health
 
     folder = data_dir.expanduser().absolute()
     found = [
-        machine.python(),
-        machine.memory(),
-        machine.disk(folder),
-        machine.sqlite(),
+        health.python(),
+        health.memory(),
+        health.disk(folder),
+        health.sqlite(),
         machine.port(host, port),
-        parts.data_folder(folder),
+        health.data_folder(folder),
         parts.key(folder),
         *engine.engine(),
         *parts.models(models_dir.expanduser().absolute(), models, hashed=not quick),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from anubhav.cli.doctor.findings import Finding, gigabytes
+from anubhav.types.health import Finding, gigabytes
 
 
 def engine() -> Iterator[Finding]:

@@ -1,9 +1,6 @@
-"""What the doctor finds of Anubhav's own: data folder, key, models and what is installed beside the core."""
+"""What the doctor finds of Anubhav's own: key, models and what is installed beside the core."""
 
-import os
 import stat
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,48 +8,18 @@ from pathlib import Path
 from anubhav.catalog.folders import MANIFEST, read_object, sha256
 from anubhav.catalog.library import Library
 from anubhav.catalog.sizes import size_of
-from anubhav.cli.doctor.findings import Finding, gigabytes
-from anubhav.cli.doctor.machine import existing, find_memory
 from anubhav.errors import AnubhavError, MissingPart
 from anubhav.settings import find_key, key_file, preset_key
+from anubhav.telemetry.machine import find_memory
+from anubhav.types.health import Finding, gigabytes
 from anubhav.types.models import Model
 
-_SLOW = 0.1
-"""Seconds of a write that is on the disk: every answer of the server that is kept waits for one."""
 _EXTRAS = {
     "transformers": "transformers",
     "ray": "ray",
     "parquet": "pyarrow",
     "otel": "opentelemetry.exporter.otlp.proto.http",
 }
-
-
-def data_folder(folder: Path) -> Finding:
-    place = existing(folder)
-    try:
-        seconds = _write(place)
-    except OSError as problem:
-        says = f"{place} cannot be written to ({problem.strerror or problem})"
-        return Finding("data folder", "fail", says, "Choose another with --data-dir, or make it yours.")
-    says = f"{folder}{'' if place == folder else ' (made at the first start)'}: a durable write takes "
-    says += f"{1000 * seconds:.1f} ms"
-    if place == folder and stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        return Finding("data folder", "warn", f"{says}; others may read it", f"chmod 700 {folder}")
-    hint = "" if seconds < _SLOW else "Put it on a faster disk with --data-dir."
-    return Finding("data folder", "warn" if hint else "ok", says, hint)
-
-
-def _write(place: Path) -> float:
-    """Seconds, the middle of three."""
-    taken: list[float] = []
-    with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-") as file:
-        for _ in range(3):
-            begun = time.perf_counter()
-            file.write(b"x" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
-            taken.append(time.perf_counter() - begun)
-    return sorted(taken)[1]
 
 
 def key(folder: Path) -> Finding:

@@ -9,13 +9,20 @@ from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
 from anubhav.http.fields import Body, Limit, ModelName, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
+from anubhav.http.images import LONGEST, from_base64, from_url
 from anubhav.http.tools import Wanted, bring, declared, wanted
-from anubhav.types.chat import Message, ToolCall
+from anubhav.types.chat import Image, Message, ToolCall
 from anubhav.types.sampling import Grammar
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_READ = frozenset({"text", "thinking", "tool_use", "tool_result", "image"})
 _SILENT = frozenset({"redacted_thinking", "server_tool_use", "web_search_tool_result", "cache_control"})
 """Blocks of Anthropic's own services in a history: what they say no other model can read."""
+
+
+class Source(Body):
+    type: Annotated[str, StringConstraints(max_length=100)] | None = None
+    data: Annotated[str, StringConstraints(max_length=LONGEST)] | None = None
 
 
 class Block(Body):
@@ -28,6 +35,7 @@ class Block(Body):
     tool_use_id: Name | None = None
     content: "Text | list[Block] | None" = None
     is_error: bool | None = None
+    source: Source | None = None
 
 
 Blocks = Annotated[list[Block], Field(max_length=10_000)]
@@ -132,12 +140,13 @@ def conversation(body: Asked, tools: Wanted | None = None) -> tuple[Message, ...
 def _messages(said: Said) -> list[Message]:
     blocks = [Block(type="text", text=said.content)] if isinstance(said.content, str) else said.content
     for block in blocks:
-        if block.type not in ("text", "thinking", "tool_use", "tool_result") and block.type not in _SILENT:
+        if block.type not in _READ and block.type not in _SILENT:
             raise BadInput(f"Content of type {block.type[:50]!r} is not in this build", hint="Send text.")
     results = [_result(block) for block in blocks if block.type == "tool_result"]
     if said.role != "assistant":
-        words = _words(blocks)
-        return results + ([Message(said.role, words)] if words or not results else [])
+        words, images = _words(blocks), _images(blocks)
+        shown = words or images or not results
+        return results + ([Message(said.role, words, images=images)] if shown else [])
     calls = tuple(
         ToolCall(block.id or "", block.name or "", json.dumps(block.input or {}, ensure_ascii=False))
         for block in blocks
@@ -151,7 +160,17 @@ def _result(block: Block) -> Message:
     if not block.tool_use_id:
         raise BadInput("A tool_result lacks tool_use_id", hint="Name the call it answers.")
     words = _words(block.content)
-    return Message("tool", f"Error: {words}" if block.is_error else words, tool_call_id=block.tool_use_id)
+    told = f"Error: {words}" if block.is_error else words
+    return Message("tool", told, tool_call_id=block.tool_use_id, images=_images(block.content))
+
+
+def _images(content: "str | list[Block] | None") -> tuple[Image, ...]:
+    blocks = content if isinstance(content, list) else []
+    return tuple(_image(block.source) for block in blocks if block.type == "image")
+
+
+def _image(source: Source | None) -> Image:
+    return from_base64(source.data or "") if source and source.type == "base64" else from_url(None)
 
 
 def _words(content: "str | list[Block] | None") -> str:

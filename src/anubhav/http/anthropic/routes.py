@@ -14,6 +14,7 @@ from anubhav.http.hangup import EventStream, answered
 from anubhav.http.identity import identify
 from anubhav.http.memories import headers_of
 from anubhav.http.streaming import streamed
+from anubhav.rendering.sight import check_sight
 from anubhav.types.models import Principal
 
 _api = APIRouter()
@@ -44,7 +45,9 @@ async def count_tokens(
     body: bodies.Asked, house: House = Depends(house_of), who: Principal = Depends(principal)
 ) -> dict[str, int]:
     voice = await house.voices.resolve(who.tenant, body.model)
-    prompt = house.renderers[voice.base_model].render(bodies.conversation(body), settings=bodies.settings(body))
+    messages = bodies.conversation(body)
+    check_sight(messages, house.models[voice.base_model])
+    prompt = house.renderers[voice.base_model].render(messages, settings=bodies.settings(body))
     return {"input_tokens": len(prompt)}
 
 

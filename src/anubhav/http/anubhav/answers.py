@@ -6,6 +6,7 @@ import msgspec
 
 from anubhav.types.chat import Message
 from anubhav.types.experience import Episode, Feedback, Lap
+from anubhav.types.looking import Judgement
 
 Json = dict[str, Any]
 
@@ -52,4 +53,18 @@ def episode_json(episode: Episode, feedback: list[Feedback]) -> Json:
             }
             for one in feedback
         ],
+    }
+
+
+def judgement_json(one: Judgement) -> Json:
+    """`rater` is whose it counts as; who was named is `named`."""
+    told = msgspec.to_builtins(one.feedback)
+    return {
+        **{name: value for name, value in told.items() if name not in ("seq", "rater")},
+        "named": one.feedback.rater,
+        "rater": one.rater,
+        "asked": one.asked,
+        "answer": one.answer,
+        "became": one.became,
+        "laps": list(one.laps),
     }

@@ -9,6 +9,7 @@ from anubhav.types.models import Scope
 Text = Annotated[str, StringConstraints(min_length=1, max_length=32_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Tag = Annotated[str, StringConstraints(pattern=r"^\w[\w -]{0,39}$")]
 Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -28,6 +29,8 @@ class Feedback(Body):
     rater: Id | None = None
     id: Id | None = None
     """The client's own id: sent again, it counts once."""
+    tags: Annotated[list[Tag], Field(max_length=8, default_factory=list)]
+    """Words of the rater's own, as `rude` or `wrong price`, for people who look at it."""
 
 
 FeedbackBatch = Annotated[list[Feedback], Field(min_length=1, max_length=1000)]
@@ -81,6 +84,42 @@ class Quota(Body):
     runs: Limit = None
     storage_bytes: Limit = None
     queue: Limit = None
+
+
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class PlanWishes(Body):
+    """As `anubhav plan` takes them."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    gpus: Annotated[int, Field(ge=1, le=65_536)] = 8
+    gpu: Annotated[str, StringConstraints(max_length=40)] = "h100"
+    rank: Annotated[int, Field(ge=1, le=1024)] = 32
+    experts: Literal["tied", "per-expert", "shared-outer", "rank-normalised"] = "shared-outer"
+    targets: Literal["tinker", "all-linear"] = "tinker"
+    sequence: Count = 4096
+    batch: Count = 64
+    cached: Count = 1
+    layout: Annotated[str, StringConstraints(max_length=200)] | None = None
+    memory: Figure | None = None
+    flops: Figure | None = None
+    bandwidth: Figure | None = None
+    link: Figure | None = None
+    network: Figure | None = None
+    price: Figure | None = None
+    node: Annotated[int, Field(ge=1, le=1024)] | None = None
+    usable: Figure | None = None
+    efficiency: Figure | None = None
+
+
+class CheckpointChange(Body):
+    """What is left out stays."""
+
+    ttl_seconds: int | None = None
+    """An hour to ten years from now; null: for ever."""
+    public: bool | None = None
 
 
 class Key(Body):

@@ -8,7 +8,9 @@ from pydantic import Field, StringConstraints
 
 from anubhav.errors import NotFound
 from anubhav.flows.house import House
+from anubhav.flows.judgements import mistakes
 from anubhav.flows.judging import Judge, judge
+from anubhav.http.anubhav import answers
 from anubhav.http.anubhav.bodies import Body, Id, Name, Text
 from anubhav.http.anubhav.routes import house_of, operator
 from anubhav.rewards.judges import CRITIQUE
@@ -43,13 +45,18 @@ class Judging(Body):
 
 @router.get("/v1/rewards/{alias:path}", dependencies=[Depends(operator)])
 async def rewards(alias: Name, raters: Limit = 50, house: House = Depends(house_of)) -> Json:
-    """The critic's figures and alarms about an alias, and its raters, who voted most first."""
+    """The critic's figures, curves and alarms about an alias, what it expected least, and its raters, who voted most
+    first."""
     if alias not in await house.voices.names():
         raise NotFound(f"There is no alias {alias!r}", hint=f"Use one of: {', '.join(await house.voices.names())}.")
     report, known = await house.watch.glance(alias)
     return {
         **asdict(report),
         "implied": await house.hearsay.implies(alias),
+        "disagreements": [
+            {"predicted": chance, **answers.judgement_json(one)}
+            for chance, one in await mistakes(house, alias, report.curves.worst)
+        ],
         "raters": [asdict(one) for one in known[:raters]],
         "raters_known": len(known),
     }

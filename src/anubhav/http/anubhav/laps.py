@@ -42,8 +42,15 @@ async def start(body: bodies.Lap, house: House = Depends(house_of), who: Princip
 
 
 @router.get("/v1/laps", dependencies=[Depends(operator)])
-async def list_laps(limit: Limit = 20, alias: str | None = None, house: House = Depends(house_of)) -> Json:
-    return {"data": [answers.lap_json(lap) for lap in await house.laps.recent(alias, limit)]}
+async def list_laps(
+    limit: Limit = 20,
+    alias: str | None = None,
+    before: Annotated[str | None, Query(max_length=200)] = None,
+    house: House = Depends(house_of),
+) -> Json:
+    """Newest first; `next`, a lap's id, sent as `before`, gives those that are older."""
+    found = await house.laps.recent(alias, limit, before)
+    return {"data": [answers.lap_json(lap) for lap in found], "next": found[-1].id if len(found) == limit else None}
 
 
 @router.get("/v1/laps/{lap}", dependencies=[Depends(operator)])

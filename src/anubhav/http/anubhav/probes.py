@@ -2,7 +2,6 @@
 scope `judge`, so that nobody who trains or chats sees what a candidate will be asked."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,13 +9,12 @@ from fastapi import APIRouter, Depends
 
 from anubhav.errors import BadInput, NotFound
 from anubhav.flows.house import House
-from anubhav.gates.evidence import examples
-from anubhav.gates.probes import guard
+from anubhav.flows.verdicts import look_up
 from anubhav.http.anubhav import bodies
 from anubhav.http.anubhav.routes import house_of
 from anubhav.http.auth import OutOfScope, needs, principal
 from anubhav.types.chat import Message
-from anubhav.types.experience import Probe, Verdict
+from anubhav.types.experience import Probe
 from anubhav.types.models import Principal
 
 Json = dict[str, Any]
@@ -62,14 +60,9 @@ async def remove_probe(*, probe: str, alias: str = "default", house: House = Dep
 @router.get("/v1/verdicts/{lap}")
 async def get_verdict(lap: str, house: House = Depends(house_of)) -> Json:
     """Suite by suite, with some prompts on which the candidate was better, and some on which it was worse."""
-    found, evidence = await house.laps.find(lap)
-    if not evidence:
-        raise NotFound(f"The lap {lap[:100]} has no verdict", hint="It runs still, or failed: GET /v1/laps tells.")
-    verdict = msgspec.json.decode(evidence, type=Verdict)
-    known = [*guard(), *await house.probes.of(found.alias), *await house.probes.repairs(found.alias)]
-    shown = examples(verdict.scores, {probe.id: probe for probe in known})
-    summary: Json = msgspec.to_builtins(replace(verdict, scores=()))
-    return {**summary, "lap": found.id, "alias": found.alias, "examples": shown}
+    found = await look_up(house, lap)
+    summary: Json = msgspec.to_builtins(found.verdict)
+    return {**summary, "lap": found.lap.id, "alias": found.lap.alias, "examples": found.examples}
 
 
 def _probe(alias: str, asked: bodies.Probe) -> Probe:

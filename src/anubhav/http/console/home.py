@@ -13,16 +13,12 @@ from anubhav.http.console.page import Page, show, sign_in
 from anubhav.http.console.templates import HEADERS, KINDS, static
 from anubhav.http.console.words import lift_line, turn
 from anubhav.http.description import tells
-from anubhav.http.entrance import house_of
+from anubhav.http.entrance import house_of, keyring_of
 
 router = APIRouter(route_class=Page)
 files = APIRouter()
 _FILES = tells(*KINDS.values()) | tells(status=304, why="As it was")
 _SHOWN = 5
-
-
-async def keyring_of(request: Request) -> Keyring:
-    return request.app.state.keyring
 
 
 @router.get("/", responses=tells(status=303, why="Signed in"))
@@ -74,8 +70,8 @@ def _enter(keyring: Keyring, token: str) -> Response:
     return answer
 
 
-_PLACES = {"candidate": "/releases?alias={}", "refused": "/releases?alias={}#laps", "failed": "/releases?alias={}#laps",
-           "alarm": "/review?alias={}", "unread": "/releases?alias={}#laps"}  # fmt: skip
+_PLACES = {"candidate": "/releases?alias={}", "refused": "/gates?alias={}", "failed": "/releases?alias={}#laps",
+           "alarm": "/rewards?alias={}#alarms", "unread": "/releases?alias={}#laps"}  # fmt: skip
 
 
 def _need(one: Need) -> dict[str, Any]:

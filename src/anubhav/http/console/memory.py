@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 
 from anubhav.flows.house import House
+from anubhav.http.console.language import gettext, gettext_noop
 from anubhav.http.console.page import Page, show
 from anubhav.http.console.words import moment
 from anubhav.http.entrance import house_of
@@ -15,7 +16,9 @@ from anubhav.types.remembering import LedgerFilter, LedgerLine, Shelved
 router = APIRouter(route_class=Page)
 Json = dict[str, Any]
 _SHOWN = 200
-_STATES = ("pinned", "open question", "whole", "shortened")
+_STATES = (
+    gettext_noop("pinned"), gettext_noop("open question"), gettext_noop("whole"), gettext_noop("shortened"),
+)  # fmt: skip
 
 
 @router.get("/memory")
@@ -39,7 +42,7 @@ def _head(found: Shelved) -> Json:
         "who": f"{found.scope} {found.key}",
         "tenant": found.tenant,
         "model": found.base_model,
-        "held": f"{memory.tokens} of {found.budget} tokens",
+        "held": gettext("{count} of {budget} tokens", count=memory.tokens, budget=found.budget),
         "chunks": len(memory.chunks),
         "turns": memory.turns,
         "version": memory.version,
@@ -76,11 +79,13 @@ def _chunk(chunk: Chunk) -> Json:
         "id": chunk.id,
         "role": chunk.role,
         "text": chunk.text,
-        "tokens": f"{chunk.tokens} of {chunk.whole}" if chunk.tokens < chunk.whole else f"{chunk.tokens}",
+        "tokens": gettext("{count} of {whole}", count=chunk.tokens, whole=chunk.whole)
+        if chunk.tokens < chunk.whole
+        else f"{chunk.tokens}",
         "state": _state(chunk),
         "mark": _state(chunk).split()[0],
         "score": f"{chunk.score:.2f}",
-        "turn": chunk.turn if chunk.turn >= 0 else "by hand",
+        "turn": chunk.turn if chunk.turn >= 0 else gettext("by hand"),
         "when": moment(chunk.at),
     }
 
@@ -97,5 +102,5 @@ def _line(line: LedgerLine) -> Json:
         "score": f"{told.score:.2f}",
         "budget": told.budget,
         "chunk": told.chunk,
-        "episode": line.episode or "by hand",
+        "episode": line.episode or gettext("by hand"),
     }

@@ -11,19 +11,27 @@ from fastapi.routing import APIRoute
 from anubhav.errors import AnubhavError, BadInput
 from anubhav.flows.house import House
 from anubhav.flows.overview import answering, learning
+from anubhav.http.console.language import gettext, gettext_noop, greet
 from anubhav.http.console.templates import HEADERS, render
 from anubhav.http.errors import status_of
 from anubhav.types.models import Principal
 
 Json = dict[str, Any]
 PAGES = (
-    ("Home", "/", "h"),
-    ("Playground", "/playground", "p"),
-    ("Review", "/review", "r"),
-    ("Sessions", "/sessions", "s"),
-    ("Releases", "/releases", "l"),
-    ("Runs", "/training_runs", "t"),
-    ("Memory", "/memory", "m"),
+    (gettext_noop("Home"), "/", "h"),
+    (gettext_noop("Playground"), "/playground", "p"),
+    (gettext_noop("Review"), "/review", "r"),
+    (gettext_noop("Sessions"), "/sessions", "s"),
+    (gettext_noop("Feedback"), "/feedback", "f"),
+    (gettext_noop("Rewards"), "/rewards", "w"),
+    (gettext_noop("Gates"), "/gates", "e"),
+    (gettext_noop("Releases"), "/releases", "l"),
+    (gettext_noop("Runs"), "/training_runs", "t"),
+    (gettext_noop("Models"), "/models", "o"),
+    (gettext_noop("Checkpoints"), "/checkpoints", "c"),
+    (gettext_noop("Memory"), "/memory", "m"),
+    (gettext_noop("Plan"), "/plan", "n"),
+    (gettext_noop("Admin"), "/admin", "a"),
 )
 """Name, address, and the key that goes there after `g`."""
 
@@ -35,6 +43,8 @@ class Page(APIRoute):
         inside = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            if (switched := greet(request)) is not None:
+                return switched
             if not welcome(request) and "token" not in request.query_params:
                 return sign_in()
             try:
@@ -50,6 +60,12 @@ class Page(APIRoute):
 async def show(house: House, name: str, place: str, **context: Any) -> HTMLResponse:
     """The template within the frame; `place`: where in the navigation it belongs."""
     return HTMLResponse(render(name, place=place, frame=await _frame(house), pages=PAGES, **context), headers=HEADERS)
+
+
+async def chosen(house: House, alias: str | None) -> tuple[list[str], str]:
+    """The aliases, that which answers first, and the one that is meant."""
+    names = [one.alias for one in await answering(house)]
+    return names, alias if alias in names else names[0]
 
 
 def welcome(request: Request) -> bool:
@@ -72,7 +88,9 @@ async def _frame(house: House) -> Json:
     first = aliases[0]
     return {
         "alias": first.alias,
-        "speaks": first.release.path if first.release and first.release.path else f"base model {first.base_model}",
+        "speaks": first.release.path
+        if first.release and first.release.path
+        else gettext("base model {name}", name=first.base_model),
         "taught": bool(first.release and first.release.path),
         "others": len(aliases) - 1,
         "trial": first.trial,

@@ -42,9 +42,11 @@ async def session(
         return await _training(house, owner, session)
     newer = found[-1][0].seq if len(found) == _SHOWN else None
     turns = [turn(*one) for one in found]
+    user = next((one["user"] for one in turns if one["user"]), None)
     return await show(
-        house, "session.html", "/sessions", session=session, tenant=owner, turns=turns, newer=newer, after=after
-    )
+        house, "session.html", "/sessions", session=session, tenant=owner, turns=turns, newer=newer, after=after,
+        user=user,
+    )  # fmt: skip
 
 
 @router.get("/episodes/{episode}")
@@ -75,7 +77,7 @@ def _edges(trace: Trace, edges: tuple[Edge, ...]) -> list[dict[str, Any]]:
 def _linked(name: str, kinds: dict[str, str]) -> dict[str, str]:
     """A node with the page that shows it, if there is one."""
     kind = kinds.get(name, "")
-    place = {"reply": f"/episodes/{name}", "lap": "/releases#laps", "release": "/releases#history"}.get(kind, "")
+    place = {"reply": f"/episodes/{name}", "lap": f"/gates/{name}", "release": "/releases#history"}.get(kind, "")
     if kind == "memory":
         place = f"/memory?id={name.partition('@')[0]}"
     return {"id": name, "kind": kind, "link": place}

@@ -1,12 +1,14 @@
 """The pages' templates and files, and the headers that keep a page from running or loading anything but them."""
 
 import hashlib
+import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from minijinja import Environment
 
+from anubhav.http.console.language import LANGUAGES, markup, markup_many, of_scripts, visit, word
 from anubhav.http.console.words import ago, clock, moment
 
 HEADERS = {
@@ -27,7 +29,11 @@ _WEB = files("anubhav").joinpath("web")
 
 
 def render(page: str, **context: Any) -> str:
-    return _environment().render_template(page, **context)
+    """In the language of the visit."""
+    here, texts = visit(), of_scripts(visit().language)
+    switch = f"{here.here}{'&' if '?' in here.here else '?'}"
+    carried = json.dumps(texts, ensure_ascii=False) if texts else ""
+    return _environment().render_template(page, language=here.language, switch=switch, texts=carried, **context)
 
 
 @cache
@@ -52,4 +58,5 @@ def _environment() -> Environment:
         templates=templates,
         auto_escape_callback=lambda name: "html",
         filters={"moment": moment, "ago": ago, "clock": clock},
+        globals={"_": markup, "ngettext": markup_many, "word": word, "languages": LANGUAGES},
     )

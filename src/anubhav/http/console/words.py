@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from anubhav.flows.trying import Lift
+from anubhav.http.console.language import gettext, ngettext
 from anubhav.types.experience import Episode, Feedback, Lap
 
 Json = dict[str, Any]
-_UNITS = ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
 
 
 def moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%d %b %Y %H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 def clock(seconds: float) -> str:
@@ -22,10 +26,14 @@ def clock(seconds: float) -> str:
 
 def ago(seconds: float) -> str:
     away = datetime.now(UTC).timestamp() - seconds
-    for size, name in _UNITS:
-        if (count := int(away // size)) >= 1:
-            return f"{count} {name}{'s' if count > 1 else ''} ago"
-    return "just now"
+    days, hours, minutes = int(away // 86_400), int(away // 3600), int(away // 60)
+    if days >= 1:
+        return ngettext("{count} day ago", "{count} days ago", days)
+    if hours >= 1:
+        return ngettext("{count} hour ago", "{count} hours ago", hours)
+    if minutes >= 1:
+        return ngettext("{count} minute ago", "{count} minutes ago", minutes)
+    return gettext("just now")
 
 
 def cut(text: str, width: int = 300) -> str:
@@ -33,23 +41,35 @@ def cut(text: str, width: int = 300) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
+def size(count: int) -> str:
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} B"
+
+
 def took(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return gettext("{count} s", count=round(seconds, 1) if seconds < 10 else round(seconds))
+    return gettext("{count} min", count=round(seconds / 60))
 
 
 def judgement(one: Feedback) -> Json:
-    who = one.rater or {"person": "", "implied": "implied by what came next", "judge": "a judge"}[one.source]
-    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, **_said(one)}
+    who = (
+        one.rater
+        or {"person": "", "implied": gettext("implied by what came next"), "judge": gettext("a judge")}[one.source]
+    )
+    return {"id": one.id, "who": who, "at": one.created_at, "choice": one.choice, "tags": one.tags, **_said(one)}
 
 
 def _said(one: Feedback) -> Json:
     if one.kind == "correction":
-        return {"sign": "down", "text": f"corrected: {one.text or ''}"}
+        return {"sign": "down", "text": gettext("corrected: {text}", text=one.text or "")}
     if one.kind == "comparison":
-        return {"sign": "up", "text": f"preferred to {one.against}"}
+        return {"sign": "up", "text": gettext("preferred to {other}", other=one.against)}
     value = one.value or 0.0
     if one.kind == "thumb":
-        return {"sign": "up" if value else "down", "text": "good" if value else "bad"}
+        return {"sign": "up" if value else "down", "text": gettext("good") if value else gettext("bad")}
     name = one.text or one.kind
     return {"sign": "up" if value > 0.5 else "down" if value < 0.5 else "flat", "text": f"{name}: {value:g}"}
 
@@ -59,7 +79,9 @@ def turn(episode: Episode, feedback: Sequence[Feedback]) -> Json:
     asked = [one.content for one in episode.messages if one.role == "user"]
     return {
         "id": episode.id,
-        "alias": f"{episode.alias} (a candidate, unheard)" if episode.arm == "shadow" else episode.alias,
+        "alias": gettext("{alias} (a candidate, unheard)", alias=episode.alias)
+        if episode.arm == "shadow"
+        else episode.alias,
         "arm": episode.arm,
         "adapter": episode.adapter or episode.base_model,
         "session": episode.session,
@@ -86,7 +108,7 @@ def lift_line(found: Lift) -> Json:
         return {"alias": found.alias, "figure": "", "why": found.why}
     one, (ours, theirs) = found.overall, found.overall.people
     figure = f"{one.difference:+.2f}"
-    why = f"{ours} people against {theirs} held back"
+    why = gettext("{ours} people against {theirs} held back", ours=ours, theirs=theirs)
     return {"alias": found.alias, "figure": figure, "why": why, "bar": bar(one.low, one.high)}
 
 
@@ -130,4 +152,10 @@ def _suite(suite: Mapping[str, Any]) -> Json:
         "after": f"{suite['candidate']:.2f}",
         "difference": f"{suite['difference']:+.2f}",
         "bar": bar(float(suite["low"]), float(suite["high"])),
+        "outcome": suite.get("outcome", ""),
+        "margin": suite.get("margin", 0.0),
+        "p": f"{suite.get('corrected', 1.0):.2g}",
+        "test": suite.get("test", ""),
+        "held": suite.get("held", 0),
+        "lost": suite.get("lost", 0),
     }

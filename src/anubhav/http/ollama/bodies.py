@@ -3,15 +3,18 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
 from anubhav.http.fields import Body, Long, ModelName, Seed, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
+from anubhav.http.images import LONGEST, from_base64
 from anubhav.http.tools import bring, declared, wanted
 from anubhav.types.chat import Message, ToolCall
 from anubhav.types.sampling import Grammar
+
+Images = Annotated[list[Annotated[str, StringConstraints(max_length=LONGEST)]], Field(max_length=100)]
 
 
 class Called(Body):
@@ -27,7 +30,7 @@ class Said(Body):
     role: Literal["system", "user", "assistant", "tool"]
     content: Text | None = None
     thinking: Text | None = None
-    images: list[Any] | None = None
+    images: Images | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
     tool_name: ModelName | None = None
 
@@ -76,16 +79,14 @@ class Generate(Asked):
     system: Text | None = None
     suffix: str | None = None
     raw: bool | None = None
-    images: list[Any] | None = None
+    images: Images | None = None
 
     def as_chat(self) -> Chat:
         """Ollama puts the prompt into the model's template as well."""
-        if self.suffix or self.raw or self.images:
-            raise BadInput(
-                "suffix, raw and images are not in this build", hint="Send a prompt, or use /v1/completions."
-            )
+        if self.suffix or self.raw:
+            raise BadInput("suffix and raw are not in this build", hint="Send a prompt, or use /v1/completions.")
         said = [Said(role="system", content=self.system)] if self.system else []
-        said.append(Said(role="user", content=self.prompt))
+        said.append(Said(role="user", content=self.prompt, images=self.images))
         shared = self.model_dump(include=set(Asked.model_fields))
         return Chat(messages=said, **shared)
 
@@ -132,15 +133,15 @@ def _messages(said: list[Said]) -> list[Message]:
     found: list[Message] = []
     open_calls: list[str] = []
     for place, one in enumerate(said):
-        if one.images:
-            raise BadInput("Images are not in this build", hint="Send text.")
+        images = tuple(map(from_base64, one.images or ()))
         calls = tuple(
             ToolCall(f"call_{place}_{number}", call.function.name, json.dumps(call.function.arguments))
             for number, call in enumerate(one.tool_calls or ())
         )
         open_calls += [call.id for call in calls]
         answered = (open_calls.pop(0) if open_calls else f"call_{place}") if one.role == "tool" else None
-        found.append(Message(one.role, one.content or "", None, calls, answered, reasoning=one.thinking or ""))
+        thought = one.thinking or ""
+        found.append(Message(one.role, one.content or "", None, calls, answered, reasoning=thought, images=images))
     return found
 
 

@@ -10,6 +10,7 @@ from anubhav.flows.complete import Passage
 from anubhav.flows.questions import Question
 from anubhav.http.fields import Body, Limit, ModelName, Seed, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
+from anubhav.http.images import LONGEST, from_url
 from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.tools import ToolChoice, Tools, read_tools
 from anubhav.http.tools import bring
@@ -49,9 +50,14 @@ class Asked(Bent):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class ImageAt(Body):
+    url: Annotated[str, StringConstraints(max_length=LONGEST)]
+
+
 class Part(Body):
     type: str
     text: Text | None = None
+    image_url: ImageAt | None = None
 
 
 class Called(Body):
@@ -188,11 +194,15 @@ def message_of(message: ChatMessage) -> Message:
         raise BadInput(f"A message of role {message.role} has tool_calls", hint="They are the assistant's.")
     if (message.role == "tool") != (message.tool_call_id is not None):
         raise BadInput("tool_call_id belongs to messages of role tool, and to each", hint="Name the call it answers.")
-    if isinstance(message.content, list) and (other := [part.type for part in message.content if part.type != "text"]):
+    parts = message.content if isinstance(message.content, list) else []
+    if other := [part.type for part in parts if part.type not in ("text", "image_url")]:
         raise BadInput(f"Content parts of type {other[0][:50]!r} are not in this build", hint="Send text.")
+    images = tuple(from_url(part.image_url and part.image_url.url) for part in parts if part.type == "image_url")
     role: Role = "system" if message.role == "developer" else message.role
     calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ())
-    return Message(role, _words(message), message.name, calls, message.tool_call_id, reasoning=message.thought)
+    return Message(
+        role, _words(message), message.name, calls, message.tool_call_id, reasoning=message.thought, images=images
+    )
 
 
 def _words(message: ChatMessage) -> str:

@@ -8,10 +8,13 @@ from typing import Any, cast
 
 from anubhav.flows.chat import Reply
 from anubhav.flows.continuing import Told
+from anubhav.flows.conversing import Noted
 from anubhav.http.blocks import Block, Row, Step, Whole, gather, whole_of
+from anubhav.http.openai.echoes import entries_of, entry_of, item_of, parts_of, prefix_of
+from anubhav.http.openai.items import read_each
 from anubhav.http.openai.response_bodies import Create
 from anubhav.serving.streams import Piece
-from anubhav.types.chat import Message
+from anubhav.types.talks import Deferred, Entry
 
 Json = dict[str, Any]
 Logprobs = Callable[[Sequence[Piece]], list[Json]]
@@ -29,14 +32,16 @@ class Frame:
     read: int
     """Tokens of the prompt."""
 
-    def response(self, status: str, output: list[Json], found: Whole | None = None) -> Json:
+    def response(self, status: str, output: list[Json], found: Whole | None = None, error: Json | None = None) -> Json:
         asked = self.asked
         return {
             "id": self.id,
             "object": "response",
             "created_at": self.created,
             "status": status,
-            "error": None,
+            "error": error,
+            "background": asked.background is True,
+            "conversation": {"id": asked.talk} if asked.talk else None,
             "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
             "instructions": asked.instructions,
             "max_output_tokens": asked.max_output_tokens,
@@ -98,12 +103,37 @@ async def events(reply: Reply, asked: Create, logprobs: Logprobs) -> AsyncGenera
     yield numbered({"type": f"response.{status}", "response": final})
 
 
-def again(told: Told) -> Json:
+def noted(name: str, asked: Create) -> Noted:
+    """For the conversation: what was asked, and what the response `name` says."""
+
+    def note(pieces: Sequence[Piece]) -> list[Entry]:
+        said = enumerate(whole_of(pieces).blocks)
+        told = [entry_of(_item(name, place, block, "completed")["id"], block, name) for place, block in said]
+        return [*entries_of(read_each(asked.input), name), *told]
+
+    return note
+
+
+def queued(reply: Reply, asked: Create, one: Deferred) -> Json:
+    return frame_of(reply, asked).response(one.state, [])
+
+
+def looked_up(one: Deferred | None, told: Told | None) -> Json:
+    """A response that was stored, or one in the background that is not whole."""
+    if told:
+        return _again(told, background=one is not None)
+    assert one is not None
+    frame = Frame(one.id, one.created_at, one.alias, {}, Create(model=one.alias, background=True), 0)
+    code = "rate_limit_exceeded" if one.code in ("Busy", "Spent") else "server_error"
+    return frame.response(one.state, [], error={"code": code, "message": one.problem} if one.problem else None)
+
+
+def _again(told: Told, *, background: bool) -> Json:
     """A stored response. What its request said besides the conversation is not kept."""
     episode, row = told.episode, Row()
     steps = [*row.grow(told.heard), *row.close()]
     found = Whole(tuple(row.blocks), ()) if steps else Whole((), ())
-    asked = Create(model=episode.alias, temperature=episode.temperature)
+    asked = Create(model=episode.alias, temperature=episode.temperature, background=background)
     origin = {"base_model": episode.base_model, "adapter": episode.adapter}
     read, made = len(episode.prompt_tokens), len(episode.choices[0].tokens)
     frame = Frame(episode.id, episode.created_at, episode.alias, origin, asked, read)
@@ -115,30 +145,13 @@ def again(told: Told) -> Json:
 def input_items(told: Told) -> Json:
     """What the response was asked, in order."""
     name = told.episode.id
-    data = [item for place, one in enumerate(told.conversation[:-1]) for item in _asked(f"{name}_in{place}", one)]
+    data = [
+        item_of(f"{prefix_of(part)}_{name}_in{place}_{number}", part)
+        for place, one in enumerate(told.conversation[:-1])
+        for number, part in enumerate(parts_of(one))
+    ]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"object": "list", "data": data, "has_more": False, **ends}
-
-
-def _asked(name: str, message: Message) -> list[Json]:
-    if message.role == "tool":
-        item = {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
-        return [{"id": f"fco_{name}", **item, "status": "completed"}]
-    kind = "output_text" if message.role == "assistant" else "input_text"
-    part: Json = {"type": kind, "text": message.content} | ({"annotations": []} if kind == "output_text" else {})
-    said = {"id": f"msg_{name}", "type": "message", "role": message.role, "status": "completed", "content": [part]}
-    calls = [
-        {
-            "id": f"fc_{name}_{place}",
-            "type": "function_call",
-            "call_id": call.id,
-            "name": call.name,
-            "arguments": call.arguments,
-            "status": "completed",
-        }
-        for place, call in enumerate(message.tool_calls)
-    ]
-    return ([said] if message.content else []) + calls
 
 
 def output_of(name: str, found: Whole, logprobs: Logprobs | None = None) -> list[Json]:

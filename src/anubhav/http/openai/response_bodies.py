@@ -1,8 +1,7 @@
 """What a client asks of the Responses API. Unknown fields are ignored, null means unset."""
 
 import json
-import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StringConstraints
 
@@ -70,6 +69,12 @@ class Create(Spoken):
         return "message.output_text.logprobs" in (self.include or ())
 
     @property
+    def talk(self) -> str | None:
+        """The conversation it is asked in."""
+        name: Any = cast(dict[str, Any], given).get("id") if isinstance(given := self.conversation, dict) else given
+        return name if isinstance(name, str) and name else None
+
+    @property
     def messages(self) -> list[Message]:
         return read_items(self.input)
 
@@ -79,22 +84,12 @@ class Create(Spoken):
         return told + [(message.role, message.content) for message in self.messages]
 
 
-class Conversation(Lenient):
-    metadata: dict[str, str] | None = None
-    items: list[Any] | None = None
-
-    @property
-    def now(self) -> int:
-        """When it was begun. Raises BadInput for items: a conversation is what its responses record."""
-        if self.items:
-            raise BadInput("A conversation begins empty here", hint="Send its items as input of the first response.")
-        return int(time.time())
-
-
 def question(body: Create, who: Identity, before: tuple[Message, ...]) -> Question:
     """`before`: the conversation that it goes on from. Raises BadInput for what this build cannot do."""
-    if body.background:
-        raise BadInput("background is not in this build", hint="Stream the response, or wait for it.")
+    if body.background and not who.kept:
+        raise BadInput("A background response is read from the record", hint="Leave store out, or background.")
+    if body.background and body.stream:
+        raise BadInput("A background response is not streamed in this build", hint="Poll it, or leave background out.")
     tools = _wanted(body)
     told = [Message("system", body.instructions, INSTRUCTIONS)] if body.instructions else []
     messages = settle([*told, *before, *body.messages])

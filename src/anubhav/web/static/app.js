@@ -1,6 +1,7 @@
 // The frame of every page: keys, jumping, copying, the switch that pauses learning, and what is shown again while it changes.
 
 import { all, call, copy, find, make, tell, typing } from "/static/dom.js";
+import { _ } from "/static/language.js";
 import { showWays } from "/static/ways.js";
 
 document.documentElement.classList.add("js");
@@ -15,7 +16,7 @@ document.addEventListener("click", (event) => {
 find("#hold").addEventListener("click", async ({ target }) => {
   const paused = target.dataset.paused !== "yes";
   try {
-    await call("/v1/learning", "PUT", { paused, why: paused ? "paused on the console" : "" });
+    await call("/v1/learning", "PUT", { paused, why: paused ? _("paused on the console") : "" });
     location.reload();
   } catch (problem) {
     tell(problem.message, { bad: true });
@@ -29,15 +30,15 @@ export const sheet = [];
 export const going = { allowed: true, since: 0 };
 
 function showKeys() {
-  const own = [["?", "this sheet"], ["Ctrl K", "jump to a page or an id"]];
+  const own = [["?", _("this sheet")], ["Ctrl K", _("jump to a page or an id")]];
   const gone = going.allowed ? pages.map((page) => [`g ${page.key}`, page.name]) : [];
   const rows = [...sheet, ...own, ...gone].map(([key, what]) => make("tr", {}, make("td", {}, make("kbd", {}, key)), make("td", {}, what)));
-  dialog("Keys", make("table", {}, make("tbody", {}, ...rows)));
+  dialog(_("Keys"), make("table", {}, make("tbody", {}, ...rows)));
 }
 
 function showJump() {
   const list = make("ul", { id: "jump-list" });
-  const field = make("input", { "aria-label": "Page or id", placeholder: "A page, or an id such as ep_…", autocomplete: "off" });
+  const field = make("input", { "aria-label": _("Page or id"), placeholder: _("A page, or an id such as ep_…"), autocomplete: "off" });
   let chosen = 0;
   const show = () => {
     const links = places(field.value.trim());
@@ -56,22 +57,24 @@ function showJump() {
     }
   });
   show();
-  dialog("Jump", field, list);
+  dialog(_("Jump"), field, list);
   field.focus();
 }
 
 function places(text) {
   const found = pages.filter((page) => page.name.toLowerCase().includes(text.toLowerCase())).map((page) => [page.name, page.href]);
   const at = encodeURIComponent(text);
-  if (text.startsWith("ep_")) found.unshift(["This reply", `/episodes/${at}`]);
-  else if (text.includes(":train:")) found.unshift(["This run", `/training_runs/${at}`]);
-  else if (text.includes("://")) found.unshift(["Talk to this checkpoint", `/playground?mode=checkpoint&checkpoint=${at}`]);
-  else if (text) found.push([`The session ${text}`, `/sessions/${at}`]);
+  if (text.startsWith("ep_")) found.unshift([_("This reply"), `/episodes/${at}`]);
+  else if (text.includes("://")) found.unshift([_("This checkpoint"), `/checkpoints/${text.split("://")[1].split("/").map(encodeURIComponent).join("/")}`], [_("Talk to this checkpoint"), `/playground?mode=checkpoint&checkpoint=${at}`]);
+  else if (text.includes(":train:")) found.unshift([_("This run"), `/training_runs/${at}`]);
+  else if (text.startsWith("lap_")) found.unshift([_("This lap"), `/gates/${at}`]);
+  else if (text.startsWith("key_")) found.unshift([_("This key"), `/keys/${at}`]);
+  else if (text) found.push([_("The session {name}", { name: text }), `/sessions/${at}`]);
   return found;
 }
 
 export function dialog(title, ...content) {
-  const close = make("button", { type: "button", onclick: () => box.close() }, "Close");
+  const close = make("button", { type: "button", onclick: () => box.close() }, _("Close"));
   const box = make("dialog", { "aria-label": title, onclose: () => box.remove() }, make("h2", {}, title), ...content, make("p", {}, close));
   document.body.append(box);
   box.showModal();

@@ -1,5 +1,7 @@
 // What all scripts build on: elements made from text alone (never from HTML), calls of the public API, short notices.
 
+import { _ } from "/static/language.js";
+
 export const find = (query, root = document) => root.querySelector(query);
 export const all = (query, root = document) => [...root.querySelectorAll(query)];
 
@@ -24,11 +26,11 @@ export async function send(path, method = "GET", body = undefined, more = {}) {
 export const call = async (path, method, body) => (await send(path, method, body)).json();
 
 async function problemOf(answer) {
-  if (answer.status === 401) return "You are signed out: open the address that `anubhav serve` printed.";
+  if (answer.status === 401) return _("You are signed out: open the address that `anubhav serve` printed.");
   try {
     return (await answer.json()).error.message;
   } catch {
-    return `The server answered ${answer.status}`;
+    return _("The server answered {status}", { status: answer.status });
   }
 }
 
@@ -41,9 +43,9 @@ export function tell(text, { bad = false, link = null, seconds = 6 } = {}) {
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    tell("Copied");
+    tell(_("Copied"));
   } catch {
-    tell("The browser did not let this page copy", { bad: true });
+    tell(_("The browser did not let this page copy"), { bad: true });
   }
 }
 

@@ -1,86 +1,176 @@
-// The playground: conversations whose answers can be stopped, asked again, laid side by side, judged and corrected.
+// The playground: conversations that branch. An answer has the turns that followed it, a turn its answers; editing and
+// asking again make another turn beside the first, and nothing is lost.
 
-import { call, find, fresh, make, tell } from "/static/dom.js";
+import { all, find, fresh, make } from "/static/dom.js";
+import { _ } from "/static/language.js";
+import { finish, hear, sampleOf, spread } from "/static/samples.js";
 import { chat } from "/static/stream.js";
 import { ways } from "/static/ways.js";
 
 const settings = find("#settings");
 const words = find("#words");
 const talk = find("#talk");
-let turns = [];
+const start = () => ({ turn: null, next: [], at: -1 });
+let root = start();
+let editing = null;
 let session = fresh("play-");
 let stopping = null;
 
 // --- asking --------------------------------------------------------------------------------------------------------
 find("#ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (stopping || !words.value.trim() || !settings.reportValidity()) return;
+  if (stopping || !words.value.trim() || !sound()) return;
   const asked = words.value;
+  const parent = editing ? editing.parent : end();
+  editing = null;
   words.value = "";
-  ask(asked);
+  turnAfter(parent, [{ role: "user", content: asked }], asked);
 });
 words.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && editing) return leave();
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   find("#ask").requestSubmit();
 });
+find("#leave").addEventListener("click", leave);
 find("#stop").addEventListener("click", () => stopping?.abort());
 find("#clear").addEventListener("click", () => {
   stopping?.abort();
-  [turns, session] = [[], fresh("play-")];
-  talk.replaceChildren();
-  find("#session").hidden = true;
+  [root, editing, session] = [start(), null, fresh("play-")];
+  for (const link of all("#session, #memory")) link.hidden = true;
+  show();
   words.focus();
 });
+for (const field of all("textarea[data-json]", settings)) field.addEventListener("input", () => field.setCustomValidity(""));
 
-async function ask(text) {
-  const turn = { asked: text, kept: null, element: null };
-  turns.push(turn);
-  turn.element = make("li", { class: "user" }, make("span", { class: "role" }, "You"), make("p", { class: "said" }, text),
-    make("button", { type: "button", class: "small", onclick: () => edit(turn) }, "Edit"));
-  talk.append(turn.element);
-  await answer(turn);
+// What is typed as JSON must be some; a field that is folded away could not say so.
+function sound() {
+  for (const field of all("textarea[data-json]", settings)) {
+    const wrong = problemOf(field);
+    field.setCustomValidity(wrong);
+    if (wrong) field.closest("details").open = true;
+  }
+  return settings.reportValidity();
+}
+
+function problemOf(field) {
+  if (!field.value.trim()) return "";
+  try {
+    const given = JSON.parse(field.value);
+    if (field.dataset.json === "list" && !Array.isArray(given)) return _("A list is wanted: [ … ]");
+    return typeof given === "object" && given !== null ? "" : _("An object is wanted: { … }");
+  } catch (problem) {
+    return problem.message;
+  }
+}
+
+function bodyOf(model, messages) {
+  const chosen = Object.fromEntries(new FormData(settings));
+  const system = chosen.system.trim() ? [{ role: "system", content: chosen.system }] : [];
+  const body = { model, messages: [...system, ...messages], n: Number(chosen.n), temperature: Number(chosen.temperature), max_tokens: Number(chosen.max_tokens), session_id: session };
+  if (chosen.probabilities) Object.assign(body, { logprobs: true, top_logprobs: 5 });
+  if (chosen.tools.trim()) Object.assign(body, { tools: JSON.parse(chosen.tools).map((tool) => (tool.function ? tool : { type: "function", function: tool })), tool_choice: chosen.tool_choice });
+  if (chosen.schema.trim()) body.response_format = { type: "json_schema", json_schema: { name: "answer", schema: JSON.parse(chosen.schema) } };
+  if (chosen.memory) body.memory = true;
+  return body;
+}
+
+// --- the tree ------------------------------------------------------------------------------------------------------
+function path() {
+  const turns = [];
+  for (let one = root; one?.next.length; one = turns.at(-1).kept) turns.push(one.next[one.at]);
+  return editing ? turns.slice(0, turns.indexOf(editing)) : turns;
+}
+
+const end = () => path().findLast((turn) => turn.kept)?.kept ?? root;
+
+function turnAfter(parent, adds, asked) {
+  const turn = { parent, adds, asked, kept: null, answers: null };
+  const tool = adds[0].role === "tool";
+  turn.branches = make("span", { class: "line branches" });
+  turn.element = make("li", { class: tool ? "tool" : "user" }, make("span", { class: "role" }, tool ? _("Results") : _("You")), make("p", { class: "said" }, asked),
+    make("p", { class: "line" }, tool ? null : make("button", { type: "button", class: "small", onclick: () => edit(turn) }, _("Edit")), turn.branches));
+  parent.at = parent.next.push(turn) - 1;
+  answer(turn);
 }
 
 function edit(turn) {
   if (stopping) return;
-  forget(turns.indexOf(turn));
+  editing = turn;
   words.value = turn.asked;
+  show();
   words.focus();
 }
 
-function forget(from) {
-  for (const turn of turns.splice(from)) {
-    turn.element.remove();
-    turn.answers?.remove();
-  }
+function leave() {
+  [editing, words.value] = [null, ""];
+  show();
 }
 
+function again(turn) {
+  if (!stopping) turnAfter(turn.parent, turn.adds, turn.asked);
+}
+
+function choose(sample) {
+  if (stopping) return;
+  keep(sample);
+  show();
+}
+
+function keep(sample) {
+  sample.turn.kept?.keep?.setAttribute("aria-pressed", "false");
+  sample.turn.kept = sample;
+  sample.keep.setAttribute("aria-pressed", "true");
+}
+
+function answered(sample, messages) {
+  if (stopping) return;
+  keep(sample);
+  turnAfter(sample, messages, messages.map((one) => one.content).join("\n"));
+}
+
+// Only the end of the conversation changes: what stays keeps its place and its focus.
+function show() {
+  const turns = path();
+  const wanted = turns.flatMap((turn) => [turn.element, turn.answers]).filter(Boolean);
+  for (const child of [...talk.children]) if (!wanted.includes(child)) child.remove();
+  talk.append(...wanted.filter((one) => !one.isConnected));
+  for (const turn of turns) turn.branches.replaceChildren(...(turn.parent.next.length > 1 ? branchesOf(turn) : []));
+  find("#leave").hidden = !editing;
+}
+
+function branchesOf(turn) {
+  const { parent } = turn;
+  const place = parent.next.indexOf(turn);
+  const go = (to) => () => { if (!stopping) { parent.at = to; show(); find(".branches button:not(:disabled)", parent.next[to].element)?.focus(); } };
+  const button = (label, name, to) => make("button", { type: "button", class: "small", "aria-label": name, disabled: to < 0 || to >= parent.next.length, onclick: go(to) }, label);
+  return [button("‹", _("The branch before"), place - 1), make("span", { class: "quiet" }, _("branch {number} of {count}", { number: place + 1, count: parent.next.length })), button("›", _("The next branch"), place + 1)];
+}
+
+// --- answers -------------------------------------------------------------------------------------------------------
 async function answer(turn) {
-  const chosen = Object.fromEntries(new FormData(settings));
-  const messages = [...(chosen.system.trim() ? [{ role: "system", content: chosen.system }] : []), ...history(turn)];
-  const names = [chosen.model, chosen.other].filter((name) => name?.trim());
-  turn.answers?.remove();
-  turn.kept = null;
+  const names = [settings.elements.model.value, settings.elements.other.value].filter((name) => name.trim());
   const columns = make("div", { class: "beside" });
   turn.answers = make("li", { class: "assistant", "aria-busy": "true" }, columns);
-  talk.append(turn.answers);
+  show();
   busy(new AbortController());
-  const bodies = names.map((model) => ({
-    model, messages, n: Number(chosen.n), temperature: Number(chosen.temperature), max_tokens: Number(chosen.max_tokens),
-    session_id: session, ...(chosen.probabilities ? { logprobs: true, top_logprobs: 5 } : {}),
-  }));
+  const bodies = names.map((model) => bodyOf(model, history(turn)));
   find("#request-ways").replaceChildren(ways(`anubhav run ${names[0]} --once "${turn.asked.replaceAll(/["$`\\]/g, "\\$&")}"`, "POST", "/v1/chat/completions", bodies[0]));
   await Promise.all(bodies.map((body) => listen(turn, body, columns)));
   busy(null);
   turn.answers.removeAttribute("aria-busy");
-  const link = find("#session");
-  [link.href, link.textContent, link.hidden] = [`/sessions/${session}`, `session ${session}`, false];
+  point("#session", `/sessions/${session}`, _("session {name}", { name: session }));
 }
 
 function history(turn) {
-  const before = turns.slice(0, turns.indexOf(turn)).filter((one) => one.kept);
-  return [...before.flatMap((one) => [{ role: "user", content: one.asked }, { role: "assistant", content: one.kept.text }]), { role: "user", content: turn.asked }];
+  const messages = [...turn.adds];
+  for (let one = turn.parent; one.turn; one = one.turn.parent)
+    messages.unshift(...one.turn.adds, { role: "assistant", content: one.text || (one.calls.length ? null : ""), ...(one.calls.length ? { tool_calls: one.calls } : {}) });
+  return messages;
+}
+
+function point(link, href, text) {
+  Object.assign(find(link), { href, textContent: text, hidden: false });
 }
 
 function busy(controller) {
@@ -92,128 +182,22 @@ function busy(controller) {
 async function listen(turn, body, columns) {
   const column = make("section", {}, make("h3", {}, body.model));
   columns.append(column);
-  const samples = Array.from({ length: body.n }, (_, index) => sampleOf(turn, body, index));
+  const samples = Array.from({ length: body.n }, () => sampleOf(turn));
   column.append(...samples.map((sample) => sample.element));
   try {
-    await chat(body, stopping.signal, (told) => {
+    const memory = await chat(body, stopping.signal, (told) => {
       for (const choice of told.choices) hear(samples[choice.index], told.id, choice);
     });
-    samples.forEach((sample) => finish(turn, sample));
+    if (memory) point("#memory", `/memory?id=${encodeURIComponent(memory.split("@")[0])}`, _("what it remembers"));
+    for (const sample of samples) finish(sample, { again: () => again(turn), choose, answered });
+    if (!turn.kept) keep(samples[0]);
     if (samples.length > 1) column.insertBefore(spread(samples), samples[0].element);
-    find("#announce").textContent = `${body.model} has answered`;
+    find("#announce").textContent = _("{model} has answered", { model: body.model });
   } catch (problem) {
     const stopped = problem.name === "AbortError";
     samples.forEach((sample) => sample.element.classList.remove("busy"));
     column.append(make("p", { class: stopped ? "quiet" : "down", role: stopped ? null : "alert" },
-      stopped ? "Stopped. What was cut off is not recorded, so it cannot be judged." : problem.message));
-    column.append(make("button", { type: "button", class: "small", onclick: () => again(turn) }, "Retry"));
+      stopped ? _("Stopped. What was cut off is not recorded, so it cannot be judged.") : problem.message));
+    column.append(make("button", { type: "button", class: "small", onclick: () => again(turn) }, _("Retry")));
   }
-}
-
-function again(turn) {
-  if (stopping) return;
-  forget(turns.indexOf(turn) + 1);
-  answer(turn);
-}
-
-// --- one answer ----------------------------------------------------------------------------------------------------
-function sampleOf(turn, body, index) {
-  const said = make("p", { class: "said" });
-  const element = make("article", { class: "sample busy" }, said);
-  return { index, text: "", tokens: [], target: null, finish: null, said, element };
-}
-
-function hear(sample, id, choice) {
-  const more = (choice.delta.reasoning_content ?? "") + (choice.delta.content ?? "");
-  sample.text += choice.delta.content ?? "";
-  sample.target = `${id}:${choice.index}`;
-  sample.tokens.push(...(choice.logprobs?.content ?? []));
-  sample.finish = choice.finish_reason ?? sample.finish;
-  if (more) sample.said.append(more);
-  for (const asked of choice.delta.tool_calls ?? []) sample.said.append(`\n${asked.function.name}(${asked.function.arguments})`);
-}
-
-function finish(turn, sample) {
-  sample.element.classList.remove("busy");
-  if (sample.tokens.length) showTokens(sample);
-  const button = (label, act, more = {}) => make("button", { type: "button", class: "small", onclick: act, ...more }, label);
-  const up = button("▲ Good", () => judge(sample, true, [up, down]), { "aria-pressed": "false" });
-  const down = button("▼ Bad", () => judge(sample, false, [down, up]), { "aria-pressed": "false" });
-  const keep = button("Continue with this", () => choose(turn, sample), { "aria-pressed": "false" });
-  const row = make("p", { class: "line" }, up, down, button("Correct", () => correct(sample)), button("Retry", () => again(turn)), keep,
-    make("span", { class: "quiet" }, sample.finish === "length" ? "cut short at the most tokens" : ""));
-  sample.keep = keep;
-  sample.element.append(row);
-  if (!turn.kept) choose(turn, sample);
-}
-
-function choose(turn, sample) {
-  if (turn.kept?.keep) turn.kept.keep.setAttribute("aria-pressed", "false");
-  turn.kept = sample;
-  sample.keep.setAttribute("aria-pressed", "true");
-  forget(turns.indexOf(turn) + 1);
-}
-
-async function judge(sample, good, [pressed, other]) {
-  const given = { target: sample.target, kind: "thumb", value: good, rater: "console" };
-  if (!(await give(given, good ? "Kept: good" : "Kept: bad"))) return;
-  pressed.setAttribute("aria-pressed", "true");
-  other.setAttribute("aria-pressed", "false");
-  if (!good) correct(sample);
-}
-
-function correct(sample) {
-  if (find("form", sample.element)) return;
-  const field = make("textarea", { rows: "3", "aria-label": "What it should have said", required: true });
-  field.value = sample.text;
-  const form = make("form", { class: "correction" }, field,
-    make("p", { class: "line" }, make("button", { type: "submit", class: "main" }, "Send the correction"),
-      make("button", { type: "button", onclick: () => form.remove() }, "Leave it")));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const given = { target: sample.target, kind: "correction", text: field.value, rater: "console" };
-    if (await give(given, "Queued; expected in the next candidate.", ["See the laps", "/releases#laps"])) {
-      form.replaceWith(make("p", { class: "feedback down" }, `corrected: ${field.value}`), ways("", "POST", "/v1/feedback", given));
-    }
-  });
-  sample.element.append(form);
-  field.focus();
-}
-
-async function give(given, done, link = null) {
-  try {
-    await call("/v1/feedback", "POST", { id: fresh("pg_"), ...given });
-    tell(done, { link });
-    return true;
-  } catch (problem) {
-    tell(problem.message, { bad: true });
-    return false;
-  }
-}
-
-function wide(label, ...parts) {
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, make("table", {}, ...parts));
-}
-
-// --- several answers, and tokens -------------------------------------------------------------------------------------
-function spread(samples) {
-  const counts = new Map();
-  for (const { text } of samples) counts.set(text.trim(), (counts.get(text.trim()) ?? 0) + 1);
-  const rows = [...counts].sort((one, other) => other[1] - one[1]).map(([text, count]) => make("tr", {},
-    make("td", { class: "num" }, `${count} of ${samples.length}`),
-    make("td", {}, make("progress", { max: String(samples.length), value: String(count), "aria-label": `${count} of ${samples.length}` })),
-    make("td", { class: "wide" }, text.slice(0, 120) || "(nothing)")));
-  return make("details", { class: "spread", open: true }, make("summary", {}, counts.size === 1 ? `${samples.length} answers, all alike` : `${samples.length} answers, ${counts.size} different`),
-    wide("Answers", make("thead", {}, make("tr", {}, make("th", { class: "num" }, "Times"), make("th", {}, "Share"), make("th", {}, "Answer"))), make("tbody", {}, ...rows)));
-}
-
-function showTokens(sample) {
-  const chance = (one) => Math.exp(one.logprob);
-  const percent = (one) => `${(100 * chance(one)).toFixed(1)} %`;
-  sample.said.replaceChildren(...sample.tokens.map((one) =>
-    make("span", { class: `token p${Math.min(4, Math.floor(chance(one) * 5))}`, title: [one, ...one.top_logprobs].map((other) => `${other.token} ${percent(other)}`).join("\n") }, one.token)));
-  const rows = sample.tokens.map((one) => make("tr", {}, make("td", {}, make("code", {}, JSON.stringify(one.token))), make("td", { class: "num" }, percent(one)),
-    make("td", {}, one.top_logprobs.map((other) => `${JSON.stringify(other.token)} ${percent(other)}`).join("  "))));
-  sample.element.append(make("details", {}, make("summary", {}, `${rows.length} tokens`),
-    wide("Tokens", make("thead", {}, make("tr", {}, make("th", {}, "Token"), make("th", { class: "num" }, "Chance"), make("th", {}, "Likeliest"))), make("tbody", {}, ...rows))));
 }

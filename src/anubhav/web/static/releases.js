@@ -1,6 +1,7 @@
 // Rolling back with a reason, and beginning a lap.
 
 import { call, find, tell } from "/static/dom.js";
+import { _ } from "/static/language.js";
 
 const box = find("#roll-back");
 let asked = null;
@@ -16,8 +17,8 @@ document.addEventListener("click", (event) => {
 function open({ rollBack: alias, to }) {
   asked = { alias, to };
   find("#roll-back-what").textContent = to
-    ? `From the next request on, ${alias} answers with ${to} again.`
-    : `From the next request on, ${alias} answers with what came before. A candidate on trial is given up first.`;
+    ? _("From the next request on, {alias} answers with {release} again.", { alias, release: to })
+    : _("From the next request on, {alias} answers with what came before. A candidate on trial is given up first.", { alias });
   box.returnValue = "";
   box.showModal();
   find("#roll-back-why").select();

@@ -1,42 +1,27 @@
 // A run's metrics as charts, one a name, that grow while it trains. The table beneath them has the same figures.
 
-import { call, find, make } from "/static/dom.js";
+import { chart, reader, smoother } from "/static/charts.js";
+import { call, find } from "/static/dom.js";
 
 const place = find("#charts");
 const series = new Map();
-let last = null;
+const read = reader(place.dataset.run, call);
+const { element, smooth } = smoother(draw);
 
 async function look() {
-  const after = last === null ? "" : `?after=${last}`;
-  const { data } = await call(`/v1/runs/${encodeURIComponent(place.dataset.run)}/metrics${after}`);
-  // What is pending is asked for again: its figures come later.
-  const settled = data.slice(0, data.findIndex((one) => one.state === "pending") >>> 0);
-  for (const one of settled) {
-    last = one.seq;
-    for (const [name, value] of Object.entries(one.metrics)) {
-      if (!Number.isFinite(value) || name === "step") continue;
-      if (!series.has(name)) series.set(name, chart(name));
-      const { points } = series.get(name);
-      points[0].push(one.seq);
-      points[1].push(value);
-    }
+  const fresh = await read();
+  if (fresh.length && !series.size) place.append(element);
+  for (const [name, seq, value] of fresh) {
+    if (!series.has(name)) series.set(name, { plot: chart(place, name, [name]), points: [[], []] });
+    const { points } = series.get(name);
+    points[0].push(seq);
+    points[1].push(value);
   }
-  if (settled.length) for (const { plot, points } of series.values()) plot.setData(points);
+  if (fresh.length) draw();
 }
 
-function chart(name) {
-  const box = make("div", { class: "chart card" }, make("h3", {}, name));
-  place.append(box);
-  find("#charts-none").classList.add("hidden");
-  const color = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
-  const axis = { stroke: color("--quiet"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1 } };
-  const points = [[], []];
-  const plot = new window.uPlot({
-    width: box.clientWidth - 36, height: 180, scales: { x: { time: false } }, axes: [axis, { ...axis, size: 60 }],
-    series: [{ label: "step" }, { label: name, stroke: color("--accent"), width: 2, points: { show: true, size: 5 } }],
-  }, points, box);
-  new ResizeObserver(() => plot.setSize({ width: box.clientWidth - 36, height: 180 })).observe(box);
-  return { plot, points };
+function draw() {
+  for (const { plot, points: [steps, values] } of series.values()) plot.setData([steps, smooth(values)]);
 }
 
 await look().catch(() => null);

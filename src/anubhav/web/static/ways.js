@@ -1,6 +1,7 @@
 // "Copy as CLI, Python, curl": what a page does or shows, for those who would rather type it.
 
 import { all, copy, make } from "/static/dom.js";
+import { _ } from "/static/language.js";
 
 export function showWays(root = document) {
   for (const place of all("div.ways[data-path]", root)) {
@@ -12,8 +13,8 @@ export function showWays(root = document) {
 export function ways(cli, method, path, body) {
   const written = { CLI: cli, Python: python(method, path, body), curl: curl(method, path, body) };
   const rows = Object.entries(written).filter(([, text]) => text).map(([name, text]) =>
-    make("div", { class: "way" }, make("pre", { tabindex: "0" }, text), make("button", { type: "button", class: "small", onclick: () => copy(text) }, `Copy ${name}`)));
-  return make("details", { class: "ways" }, make("summary", {}, "The same by ", cli ? "CLI, Python or curl" : "Python or curl"), ...rows);
+    make("div", { class: "way" }, make("pre", { tabindex: "0" }, text), make("button", { type: "button", class: "small", onclick: () => copy(text) }, _("Copy {name}", { name }))));
+  return make("details", { class: "ways" }, make("summary", {}, cli ? _("The same by CLI, Python or curl") : _("The same by Python or curl")), ...rows);
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -25,8 +26,9 @@ function curl(method, path, body) {
 
 function python(method, path, body) {
   if (path === "/v1/chat/completions") {
-    const { stream, stream_options, session_id, ...rest } = body;
-    const given = Object.entries(rest).map(([name, value]) => `    ${name}=${literal(value)},\n`).join("");
+    const { stream, stream_options, session_id, memory, ...rest } = body;
+    const more = memory ? [["extra_body", { memory, session_id }]] : [];
+    const given = [...Object.entries(rest), ...more].map(([name, value]) => `    ${name}=${literal(value)},\n`).join("");
     return `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="tml-…")\nreply = client.chat.completions.create(\n${given})\nprint(reply.choices[0].message.content)`;
   }
   const sent = body ? `, json=${literal(body)}` : "";

@@ -5,35 +5,40 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define TOGETHER 4 /* rows that share what is loaded of A or B */
+#define SPAN 16    /* outputs at a time: a line of the cache, as the rows of B lie far apart */
 
-/* inner[row][r] = scale * (x[row] . A[r]) for rows lo..lo+n */
-INLINE void shrink(const void *x, int type, const int32_t *rows, int n, const float *a, int64_t inputs, float scale,
-                   float *inner, int64_t stride) {
-    v16 sum[TOGETHER] = {};
+/* inner[row][r..r+two] = scale * (x[row] . A[r..r+two]) for rows lo..lo+n; `two` is 1 or 2. */
+INLINE void shrink(const void *x, int type, const int32_t *rows, int n, const float *a, int two, int64_t inputs,
+                   float scale, float *inner, int64_t stride) {
+    vf sum[TOGETHER][2] = {};
     int64_t i = 0;
-    for (; i + W <= inputs; i += W) {
-        v16 weights = load(a + i);
-        for (int j = 0; j < n; j++) sum[j] += weights * get(x, type, rows[j] * inputs + i);
-    }
-    for (int j = 0; j < n; j++) {
-        float s = total(sum[j]);
-        for (int64_t k = i; k < inputs; k++) s += a[k] * get1(x, type, rows[j] * inputs + k);
-        inner[j * stride] = s * scale;
-    }
+    for (; i + W <= inputs; i += W)
+        for (int j = 0; j < n; j++) {
+            vf row = get(x, type, rows[j] * inputs + i);
+            for (int k = 0; k < two; k++) sum[j][k] += load(a + k * inputs + i) * row;
+        }
+    for (int j = 0; j < n; j++)
+        for (int k = 0; k < two; k++) {
+            float s = total(sum[j][k]);
+            for (int64_t c = i; c < inputs; c++) s += a[k * inputs + c] * get1(x, type, rows[j] * inputs + c);
+            inner[j * stride + k] = s * scale;
+        }
 }
 
-/* y[row][o..o+16] += inner[row] . B[.][o..o+16] */
+/* y[row][o..o+SPAN] += inner[row] . B[.][o..o+SPAN] */
 INLINE void expand(void *y, int type, const int32_t *rows, int n, const float *b, int64_t width, int64_t o,
                    int64_t at, int64_t outputs, const float *inner, int64_t stride, int64_t rank) {
-    v16 sum[TOGETHER] = {};
-    for (int64_t r = 0; r < rank; r++) {
-        v16 weights = load(b + r * width + o);
-        for (int j = 0; j < n; j++) sum[j] += inner[j * stride + r] * weights;
-    }
-    for (int j = 0; j < n; j++) {
-        int64_t place = rows[j] * outputs + at + o;
-        put(y, type, place, get(y, type, place) + sum[j]);
-    }
+    vf sum[TOGETHER][SPAN / W] = {};
+    for (int64_t r = 0; r < rank; r++)
+        for (int p = 0; p < SPAN / W; p++) {
+            vf weights = load(b + r * width + o + p * W);
+            for (int j = 0; j < n; j++) sum[j][p] += inner[j * stride + r] * weights;
+        }
+    for (int j = 0; j < n; j++)
+        for (int p = 0; p < SPAN / W; p++) {
+            int64_t place = rows[j] * outputs + at + o + p * W;
+            put(y, type, place, get(y, type, place) + sum[j][p]);
+        }
 }
 
 #define BY_COUNT(n, call, ...) \
@@ -43,7 +48,7 @@ INLINE void expand(void *y, int type, const int32_t *rows, int n, const float *b
     case 3: call(3, __VA_ARGS__); break; \
     default: call(4, __VA_ARGS__); \
     }
-#define SHRINK(n, t) shrink(x, t, rows + lo, n, a, inputs, scales[s], inner + lo * stride + r, stride)
+#define SHRINK(n, two, t) shrink(x, t, rows + lo, n, a, two, inputs, scales[s], inner + lo * stride + r, stride)
 #define EXPAND(n, t) expand(y, t, rows + lo, n, b, width, o, at, outputs, inner + lo * stride + m * ranks[s], stride, ranks[s])
 
 /* `rows` by segment, `ends` where each segment ends in them; `places`: [segments][1 + modules] addresses of A
@@ -66,12 +71,15 @@ int adapt(const void *x, void *y, const int32_t *rows, const int32_t *ends, int6
             int64_t from = s ? ends[s - 1] : 0;
             if (!A) continue;
 #pragma omp for schedule(static) nowait
-            for (int64_t r = 0; r < modules * ranks[s]; r++) {
+            for (int64_t r = 0; r < modules * ranks[s]; r += 2) {
                 const float *a = A + r * inputs;
+                int alone = r + 1 == modules * ranks[s];
                 for (int64_t lo = from; lo < ends[s]; lo += TOGETHER) {
                     int64_t n = ends[s] - lo;
-                    if (type == FLOAT32) { BY_COUNT(n, SHRINK, FLOAT32) }
-                    else { BY_COUNT(n, SHRINK, BFLOAT16) }
+                    if (type != FLOAT32 && alone) { BY_COUNT(n, SHRINK, 1, BFLOAT16) }
+                    else if (type != FLOAT32) { BY_COUNT(n, SHRINK, 2, BFLOAT16) }
+                    else if (alone) { BY_COUNT(n, SHRINK, 1, FLOAT32) }
+                    else { BY_COUNT(n, SHRINK, 2, FLOAT32) }
                 }
             }
         }
@@ -83,7 +91,7 @@ int adapt(const void *x, void *y, const int32_t *rows, const int32_t *ends, int6
                 int64_t at = offsets[m], width = offsets[m + 1] - at;
                 if (!b) continue;
 #pragma omp for schedule(static) nowait
-                for (int64_t o = 0; o < width; o += W)
+                for (int64_t o = 0; o < width; o += SPAN)
                     for (int64_t lo = from; lo < ends[s]; lo += TOGETHER) {
                         int64_t n = ends[s] - lo;
                         if (type == FLOAT32) { BY_COUNT(n, EXPAND, FLOAT32) }

@@ -1,21 +1,24 @@
 /* One decode step of attention over a paged key-value cache: every row appends its key and value to its last page and
-   looks at all of its own. A page holds 16 tokens of one layer: keys as [G][D][16], so that 16 scores are one vector and
-   no sum runs across it, values as [G][16][D]. Query heads of a group share what is loaded. */
+   looks at all of its own. A page holds 16 tokens of one layer: keys as [G][D][16], so that scores stand side by side
+   and no sum runs across a vector, values as [G][16][D]. Query heads of a group share what is loaded. */
 #include "vectors.h"
 #include <stdlib.h>
 
 #define PAGE 16
+#define PARTS (PAGE / W) /* vectors of a page's scores */
 #define INLINE static inline __attribute__((always_inline))
 
 /* Scores of `n` queries against one page. */
 INLINE void score(const float *q, int n, int64_t d_max, const void *k, int type, int64_t at, float *scores,
                   int64_t stride) {
-    v16 sum[4] = {};
-    for (int64_t d = 0; d < d_max; d++) {
-        v16 keys = get(k, type, at + d * PAGE);
-        for (int i = 0; i < n; i++) sum[i] += q[i * d_max + d] * keys;
-    }
-    for (int i = 0; i < n; i++) store(scores + i * stride, sum[i]);
+    vf sum[4][PARTS] = {};
+    for (int64_t d = 0; d < d_max; d++)
+        for (int p = 0; p < PARTS; p++) {
+            vf keys = get(k, type, at + d * PAGE + p * W);
+            for (int i = 0; i < n; i++) sum[i][p] += q[i * d_max + d] * keys;
+        }
+    for (int i = 0; i < n; i++)
+        for (int p = 0; p < PARTS; p++) store(scores + i * stride + p * W, sum[i][p]);
 }
 
 INLINE void scores_of(const float *q, int n, int64_t d, const void *k, int type, int64_t at, float *scores,
@@ -32,21 +35,21 @@ INLINE void scores_of(const float *q, int n, int64_t d, const void *k, int type,
 static void soften(float *scores, int64_t pages, int64_t first, int64_t last) {
     for (int64_t t = 0; t < pages * PAGE; t++)
         if (t < first || t > last) scores[t] = -INFINITY;
-    v16 top = spread(-INFINITY);
-    for (int64_t p = 0; p < pages; p++) {
-        v16 s = load(scores + p * PAGE);
-        i16 more = s > top;
-        top = (v16)((more & (i16)s) | (~more & (i16)top));
+    vf top = spread(-INFINITY);
+    for (int64_t t = 0; t < pages * PAGE; t += W) {
+        vf s = load(scores + t);
+        vi more = s > top;
+        top = (vf)((more & (vi)s) | (~more & (vi)top));
     }
     float most = highest(top);
-    v16 sum = {};
-    for (int64_t p = 0; p < pages; p++) {
-        v16 e = exp16(load(scores + p * PAGE) - most);
-        store(scores + p * PAGE, e);
+    vf sum = {};
+    for (int64_t t = 0; t < pages * PAGE; t += W) {
+        vf e = exps(load(scores + t) - most);
+        store(scores + t, e);
         sum += e;
     }
     float share = 1.0f / total(sum);
-    for (int64_t p = 0; p < pages; p++) store(scores + p * PAGE, load(scores + p * PAGE) * share);
+    for (int64_t t = 0; t < pages * PAGE; t += W) store(scores + t, load(scores + t) * share);
 }
 
 typedef struct {
@@ -86,7 +89,7 @@ INLINE void attend_group(const Step *s, int64_t b, int64_t g, float *scratch, in
             /* Beyond the last token a page holds whatever it held before, NaN too, so it is not even read. */
             int64_t real = p + 1 < pages ? PAGE : slot + 1;
             for (int64_t d = 0; d < s->dv; d += W) {
-                v16 part = load(sum + d);
+                vf part = load(sum + d);
                 for (int64_t t = 0; t < real; t++)
                     part += scores[i * stride + p * PAGE + t] * get(s->v_pages, type, at + t * s->dv + d);
                 store(sum + d, part);

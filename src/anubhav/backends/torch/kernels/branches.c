@@ -9,9 +9,9 @@
 #ifdef __AVX512F__
 #define TILE_ROWS 8
 #define TILE_VECTORS 2
-#else /* half or a quarter of the registers */
+#else /* half as many registers */
 #define TILE_ROWS 4
-#define TILE_VECTORS 1
+#define TILE_VECTORS 2
 #endif
 #define BLOCK 48 /* queries at a time: a multiple of TILE_ROWS */
 #define STEP 32  /* keys are padded to a multiple of this one */
@@ -31,13 +31,13 @@ typedef struct {
 /* C[m][n] (+)= A B for a B of rows; A is read at i * a_row + k * a_col. m is a multiple of TILE_ROWS, n of 16. */
 INLINE void tile(int vectors, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row, float *c,
                  int64_t c_row, int64_t depth, int more) {
-    v16 sum[TILE_ROWS][TILE_VECTORS];
+    vf sum[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < TILE_ROWS; i++)
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) sum[i][v] = more ? load(c + i * c_row + v * W) : (v16){};
+        for (int v = 0; v < vectors; v++) sum[i][v] = more ? load(c + i * c_row + v * W) : (vf){};
     for (int64_t k = 0; k < depth; k++) {
-        v16 row[TILE_VECTORS];
+        vf row[TILE_VECTORS];
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) row[v] = load(b + k * b_row + v * W);
 #pragma GCC unroll 8
@@ -79,15 +79,15 @@ static void turn_over(const float *x, int64_t n, int64_t d, float *to, int64_t t
 /* One row of scores into weights of sum 1; 0 from `seen` on. Gives the log of the sum of the exponentials. */
 static float soften_seen(float *s, int64_t seen, int64_t room) {
     for (int64_t j = seen; j < room; j++) s[j] = -INFINITY;
-    v16 top = spread(-INFINITY), sum = {};
+    vf top = spread(-INFINITY), sum = {};
     for (int64_t j = 0; j < room; j += W) {
-        v16 v = load(s + j);
-        i16 higher = v > top;
-        top = (v16)((higher & (i16)v) | (~higher & (i16)top));
+        vf v = load(s + j);
+        vi higher = v > top;
+        top = (vf)((higher & (vi)v) | (~higher & (vi)top));
     }
     float most = highest(top);
     for (int64_t j = 0; j < room; j += W) {
-        v16 e = exp16(load(s + j) - most);
+        vf e = exps(load(s + j) - most);
         store(s + j, e);
         sum += e;
     }
@@ -156,12 +156,12 @@ static void job_backward(const Attention *a, const Room *room, int64_t branch, i
                     continue;
                 }
                 float sum = a->sums[path[first + i] * a->heads + head];
-                v16 inner = {};
+                vf inner = {};
                 for (int64_t c = 0; c < d; c += W) inner += load(room->o + i * d + c) * load(room->d_o + i * d + c);
                 float pulled = total(inner);
                 for (int64_t j = first + i + 1; j < seen; j++) s[j] = -INFINITY;
                 for (int64_t j = 0; j < seen; j += W) {
-                    v16 p = exp16(load(s + j) - sum);
+                    vf p = exps(load(s + j) - sum);
                     store(s + j, p);
                     store(ds + j, p * (load(ds + j) - pulled));
                 }

@@ -8,12 +8,12 @@
 INLINE void draw_row(const void *logits, int type, int64_t at, int64_t n, float heat, double u, int greedy,
                      int64_t *token, float *logprob) {
     double sums[MOST_BLOCKS];
-    v16 top = spread(-INFINITY);
+    vf top = spread(-INFINITY);
     int64_t whole = n - n % W;
     for (int64_t i = 0; i < whole; i += W) {
-        v16 x = get(logits, type, at + i);
-        i16 more = x > top;
-        top = (v16)((more & (i16)x) | (~more & (i16)top));
+        vf x = get(logits, type, at + i);
+        vi more = x > top;
+        top = (vf)((more & (vi)x) | (~more & (vi)top));
     }
     float most = highest(top);
     for (int64_t i = whole; i < n; i++) {
@@ -24,10 +24,10 @@ INLINE void draw_row(const void *logits, int type, int64_t at, int64_t n, float 
     int64_t blocks = (n + BLOCK - 1) / BLOCK;
     for (int64_t b = 0; b < blocks; b++) {
         int64_t end = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n, i = b * BLOCK;
-        v16 part = {};
-        for (; i + W <= end; i += W) part += exp16((get(logits, type, at + i) - most) * heat);
+        vf part = {};
+        for (; i + W <= end; i += W) part += exps((get(logits, type, at + i) - most) * heat);
         double s = total(part);
-        for (; i < end; i++) s += exp16(spread((get1(logits, type, at + i) - most) * heat))[0];
+        for (; i < end; i++) s += exps(spread((get1(logits, type, at + i) - most) * heat))[0];
         sums[b] = s;
         sum += s;
     }
@@ -40,7 +40,7 @@ INLINE void draw_row(const void *logits, int type, int64_t at, int64_t n, float 
         int64_t b = 0;
         for (; b < blocks - 1 && left >= sums[b]; b++) left -= sums[b];
         for (int64_t i = b * BLOCK; i < n; i++) {
-            left -= exp16(spread((get1(logits, type, at + i) - most) * heat))[0];
+            left -= exps(spread((get1(logits, type, at + i) - most) * heat))[0];
             chosen = i;
             if (left < 0) break;
         }

@@ -11,9 +11,9 @@
 
 INLINE void norm_row(const void *x, int xt, const void *w, void *y, int yt, float *scale, int64_t at, int64_t n,
                      float eps) {
-    v16 sum = {};
+    vf sum = {};
     for (int64_t i = 0; i < n; i += W) {
-        v16 v = get(x, xt, at + i);
+        vf v = get(x, xt, at + i);
         sum += v * v;
     }
     float s = *scale = 1.0f / sqrtf(total(sum) / (float)n + eps);
@@ -22,7 +22,7 @@ INLINE void norm_row(const void *x, int xt, const void *w, void *y, int yt, floa
 
 INLINE void norm_row_back(const void *dy, int yt, const void *x, void *dx, int xt, const void *w, float s, int64_t at,
                           int64_t n) {
-    v16 sum = {};
+    vf sum = {};
     for (int64_t i = 0; i < n; i += W) sum += get(dy, yt, at + i) * get(w, yt, i) * get(x, xt, at + i);
     float mean = total(sum) * s * s / (float)n;
     for (int64_t i = 0; i < n; i += W)
@@ -48,16 +48,16 @@ void norm_back(const void *dy, int64_t yt, const void *x, void *dx, int64_t xt, 
 
 INLINE void gate_row(const void *x, void *y, int type, int64_t r, int64_t n) {
     for (int64_t i = 0; i < n; i += W) {
-        v16 gate = get(x, type, 2 * r * n + i), up = get(x, type, 2 * r * n + n + i);
-        put(y, type, r * n + i, gate * up / (exp16(-gate) + 1.0f));
+        vf gate = get(x, type, 2 * r * n + i), up = get(x, type, 2 * r * n + n + i);
+        put(y, type, r * n + i, gate * up / (exps(-gate) + 1.0f));
     }
 }
 
 INLINE void gate_row_back(const void *dy, const void *x, void *dx, int type, int64_t r, int64_t n) {
     int64_t at = 2 * r * n;
     for (int64_t i = 0; i < n; i += W) {
-        v16 gate = get(x, type, at + i), up = get(x, type, at + n + i), d = get(dy, type, r * n + i);
-        v16 sigmoid = 1.0f / (exp16(-gate) + 1.0f), silu = gate * sigmoid;
+        vf gate = get(x, type, at + i), up = get(x, type, at + n + i), d = get(dy, type, r * n + i);
+        vf sigmoid = 1.0f / (exps(-gate) + 1.0f), silu = gate * sigmoid;
         put(dx, type, at + i, d * up * (sigmoid + silu * (1.0f - sigmoid)));
         put(dx, type, at + n + i, d * silu);
     }
@@ -80,8 +80,8 @@ INLINE void turn_row(const void *x, int64_t from, void *y, int64_t to, int type,
                      const float *cosine, const float *sine, float sign) {
     for (int64_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
         for (int64_t i = 0; i < half; i += W) {
-            v16 a = get(x, type, from + i), b = get(x, type, from + half + i);
-            v16 c = load(cosine + i), s = load(sine + i) * sign;
+            vf a = get(x, type, from + i), b = get(x, type, from + half + i);
+            vf c = load(cosine + i), s = load(sine + i) * sign;
             put(y, type, to + i, a * c - b * s);
             put(y, type, to + half + i, b * c + a * s);
         }
@@ -98,25 +98,25 @@ void turn(const void *x, int64_t stride, void *y, int64_t type, int64_t rows, in
 
 INLINE void measure_row(const void *x, int type, int64_t at, int64_t n, float *most, float *sum) {
     int64_t whole = n - n % W;
-    v16 top = spread(-INFINITY), part = {};
+    vf top = spread(-INFINITY), part = {};
     for (int64_t i = 0; i < whole; i += W) {
-        v16 v = get(x, type, at + i);
-        i16 more = v > top;
-        top = (v16)((more & (i16)v) | (~more & (i16)top));
+        vf v = get(x, type, at + i);
+        vi more = v > top;
+        top = (vf)((more & (vi)v) | (~more & (vi)top));
     }
     float m = highest(top);
     for (int64_t i = whole; i < n; i++) m = get1(x, type, at + i) > m ? get1(x, type, at + i) : m;
-    for (int64_t i = 0; i < whole; i += W) part += exp16(get(x, type, at + i) - m);
+    for (int64_t i = 0; i < whole; i += W) part += exps(get(x, type, at + i) - m);
     float s = total(part);
-    for (int64_t i = whole; i < n; i++) s += exp16(spread(get1(x, type, at + i) - m))[0];
+    for (int64_t i = whole; i < n; i++) s += exps(spread(get1(x, type, at + i) - m))[0];
     *most = m;
     *sum = s;
 }
 
 INLINE void soften_row(void *x, int type, int64_t at, int64_t n, float most, float share) {
     int64_t i = 0;
-    for (; i + W <= n; i += W) put(x, type, at + i, exp16(get(x, type, at + i) - most) * share);
-    for (; i < n; i++) put1(x, type, at + i, exp16(spread(get1(x, type, at + i) - most))[0] * share);
+    for (; i + W <= n; i += W) put(x, type, at + i, exps(get(x, type, at + i) - most) * share);
+    for (; i < n; i++) put1(x, type, at + i, exps(spread(get1(x, type, at + i) - most))[0] * share);
 }
 
 /* Of each row of logits: the highest one, and the sum of exp(logit - highest). */

@@ -1,5 +1,6 @@
-/* What all kernels stand on: vectors of 16 floats in GCC's and Clang's own notation, which becomes AVX-512, AVX2 or
-   NEON as the machine has it; bfloat16 is read and written, sums are always float. */
+/* What all kernels stand on: vectors of W floats in GCC's and Clang's own notation, as wide as the machine's registers
+   and no wider: GCC keeps what is wider in memory. bfloat16 is read and written, sums are always float. Whatever is said
+   of multiples of 16 holds for every W. */
 #ifndef ANUBHAV_VECTORS_H
 #define ANUBHAV_VECTORS_H
 
@@ -7,44 +8,50 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX512F__)
 #define W 16
-typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef uint32_t u16 __attribute__((vector_size(64)));
-typedef uint16_t h16 __attribute__((vector_size(32)));
+#elif defined(__AVX__)
+#define W 8
+#else /* NEON, SSE */
+#define W 4
+#endif
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef uint16_t vh __attribute__((vector_size(2 * W)));
 
 enum { FLOAT32 = 0, BFLOAT16 = 1 };
 
 /* Multiplications below which a second thread costs more than it brings, more so where other programs run too. */
 #define WORTH_A_THREAD 400000
 
-static inline v16 spread(float x) { return x - (v16){}; }
+static inline vf spread(float x) { return x - (vf){}; }
 
-static inline v16 load(const float *p) { v16 v; memcpy(&v, p, sizeof v); return v; }
+static inline vf load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 
-static inline void store(float *p, v16 v) { memcpy(p, &v, sizeof v); }
+static inline void store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 
-static inline v16 load_bf16(const uint16_t *p) {
-    h16 h;
+static inline vf load_bf16(const uint16_t *p) {
+    vh h;
     memcpy(&h, p, sizeof h);
-    u16 bits = __builtin_convertvector(h, u16) << 16;
-    return (v16)bits;
+    vu bits = __builtin_convertvector(h, vu) << 16;
+    return (vf)bits;
 }
 
 /* Rounds to the nearest, ties to even; NaN stays NaN because its upper bits are not all mantissa. */
-static inline void store_bf16(uint16_t *p, v16 v) {
-    u16 bits = (u16)v;
+static inline void store_bf16(uint16_t *p, vf v) {
+    vu bits = (vu)v;
     bits += 0x7fff + ((bits >> 16) & 1);
-    h16 h = __builtin_convertvector(bits >> 16, h16);
+    vh h = __builtin_convertvector(bits >> 16, vh);
     memcpy(p, &h, sizeof h);
 }
 
 /* Element `at` of an array of either type. */
-static inline v16 get(const void *base, int type, int64_t at) {
+static inline vf get(const void *base, int type, int64_t at) {
     return type == FLOAT32 ? load((const float *)base + at) : load_bf16((const uint16_t *)base + at);
 }
 
-static inline void put(void *base, int type, int64_t at, v16 v) {
+static inline void put(void *base, int type, int64_t at, vf v) {
     if (type == FLOAT32) store((float *)base + at, v);
     else store_bf16((uint16_t *)base + at, v);
 }
@@ -64,36 +71,36 @@ static inline void put1(void *base, int type, int64_t at, float x) {
     ((uint16_t *)base)[at] = (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-static inline float total(v16 v) {
+static inline float total(vf v) {
     float s = 0;
     for (int i = 0; i < W; i++) s += v[i];
     return s;
 }
 
-static inline float highest(v16 v) {
+static inline float highest(vf v) {
     float s = v[0];
     for (int i = 1; i < W; i++) s = v[i] > s ? v[i] : s;
     return s;
 }
 
 /* e^x to about one unit in the last place: Cephes' expf (2^n times a polynomial on the rest), flushed to 0 below -87. */
-static inline v16 exp16(v16 x) {
-    i16 under = x < -87.0f, over = x > 88.0f;
-    v16 y = (v16)((under & (i16)spread(-87.0f)) | (~under & (i16)x));
-    y = (v16)((over & (i16)spread(88.0f)) | (~over & (i16)y));
-    v16 scaled = y * 1.44269504088896341f;
-    i16 n = __builtin_convertvector(scaled + (v16)(((i16)scaled & INT32_MIN) | (i16)spread(0.5f)), i16);
-    v16 k = __builtin_convertvector(n, v16);
-    v16 r = y - k * 0.693359375f + k * 2.12194440e-4f;
-    v16 p = spread(1.9875691500e-4f);
+static inline vf exps(vf x) {
+    vi under = x < -87.0f, over = x > 88.0f;
+    vf y = (vf)((under & (vi)spread(-87.0f)) | (~under & (vi)x));
+    y = (vf)((over & (vi)spread(88.0f)) | (~over & (vi)y));
+    vf scaled = y * 1.44269504088896341f;
+    vi n = __builtin_convertvector(scaled + (vf)(((vi)scaled & INT32_MIN) | (vi)spread(0.5f)), vi);
+    vf k = __builtin_convertvector(n, vf);
+    vf r = y - k * 0.693359375f + k * 2.12194440e-4f;
+    vf p = spread(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    v16 result = p * (v16)((n + 127) << 23);
-    return (v16)(~under & (i16)result);
+    vf result = p * (vf)((n + 127) << 23);
+    return (vf)(~under & (vi)result);
 }
 
 #endif

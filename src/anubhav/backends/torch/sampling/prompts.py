@@ -22,19 +22,23 @@ _DRAWS = 1 << 40
 
 
 def score_prompt(
-    model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, request: SampleRequest, seed: int
+    model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, request: SampleRequest, seed: int, start: int = 0
 ) -> PromptScores:
+    """`start`: the place of the first hidden state, where what is before it was not asked for and not computed."""
     prompt = request.prompt
     last = len(prompt) - 1
     first = last - min(request.prompt_last or last, last)
     asked = range(first, last)  # row r knows what follows token r
     chosen = asked if request.prompt_logprobs else range(0)
-    pairs = [*((row, prompt[row + 1]) for row in chosen), *((at - 1, token) for at, token in request.prompt_targets)]
+    pairs = [
+        *((row - start, prompt[row + 1]) for row in chosen),
+        *((at - 1, token) for at, token in request.prompt_targets),
+    ]
     values = _score_pairs(model, adapter, hidden_TE, pairs)
     blank = (None,) * (first + 1)
     return PromptScores(
         (*blank, *values[: len(chosen)]) if request.prompt_logprobs else (),
-        (*blank, *_likeliest(model, adapter, hidden_TE, asked, request.top_prompt_logprobs))
+        (*blank, *_likeliest(model, adapter, hidden_TE[asked.start - start : -1], request.top_prompt_logprobs))
         if request.top_prompt_logprobs
         else (),
         tuple(values[len(chosen) :]),
@@ -51,8 +55,8 @@ def _score_pairs(
     return score(model, adapter, hidden_TE, pairs_P2[:, 0].contiguous(), pairs_P2[:, 1].contiguous()).tolist()
 
 
-def _likeliest(model: Decoder, adapter: Adapter | None, hidden_TE: Tensor, rows: range, k: int) -> list[TopLogprobs]:
-    parts = hidden_TE[rows.start : rows.stop].split(_CHUNK)
+def _likeliest(model: Decoder, adapter: Adapter | None, hidden_RE: Tensor, k: int) -> list[TopLogprobs]:
+    parts = hidden_RE.split(_CHUNK)
     return [top(row, k) for part in parts for row in torch.log_softmax(_logits(model, adapter, part), -1)]
 
 

@@ -155,8 +155,9 @@ class Sampling:
 
     def _is_being_read(self, voice: Voice) -> bool:
         """Whether to wait for somebody who is at the same beginning, of which not all is known yet."""
-        return not voice.scores and any(
-            reading.voices[0].salt == voice.salt and _common(reading.text, voice.text) // PAGE > reading.filled // PAGE
+        return any(
+            reading.voices[0].salt == voice.salt
+            and min(_common(reading.text, voice.text), voice.unasked) // PAGE > reading.filled // PAGE
             for reading in self._reading
         )
 
@@ -325,7 +326,7 @@ class Sampling:
         if not voice.scores or reading.hidden is None:
             return None
         adapter = voice.speaker and voice.speaker.adapter
-        return score_prompt(self._model, adapter, torch.cat(reading.hidden), voice.request, voice.seed)
+        return score_prompt(self._model, adapter, torch.cat(reading.hidden), voice.request, voice.seed, reading.cached)
 
     def _fork(self, reading: Reading, voice: Voice) -> bool:
         """Full pages are shared; the one that is not full is copied, as each will write on in it."""

@@ -64,6 +64,16 @@ class Voice:
         return self.request.scores_prompt and self.index == self.request.first_index and not self.tokens
 
     @property
+    def unasked(self) -> int:
+        """Tokens it begins with of which nothing but keys and values is wanted: they may come from the cache."""
+        request, last = self.request, len(self.text) - 1
+        if not self.scores:
+            # The last token is always computed: what follows it is drawn from its hidden state.
+            return 0 if request.routes else last
+        every = request.prompt_last is None or request.prompt_targets or request.prompt_draws or request.routes
+        return 0 if every else max(0, last - (request.prompt_last or 0))
+
+    @property
     def part(self) -> Part:
         """Its next step."""
         return Part(self.strand.pages, self.length, 1)
@@ -111,7 +121,7 @@ class Reading:
     cached: int
     """Those that were there already."""
     hidden: list[Tensor] | None
-    """Of each chunk read so far, where somebody scores the prompt."""
+    """Of each chunk read so far, where somebody scores the prompt; they begin behind what was cached."""
     chunks: int = 0
     routes: list[Tensor] | None = None
     """Of each chunk read so far, where somebody wants to know which experts it went to."""
@@ -128,7 +138,7 @@ class Reading:
         first = self.voices[0]
         same = voice.salt == first.salt and voice.text == self.text
         known = not voice.request.routes or self.routes is not None
-        return same and known and (not voice.scores or self.hidden is not None)
+        return same and known and (not voice.scores or (self.hidden is not None and self.cached <= voice.unasked))
 
     def advance(self, count: int, pages: Pages) -> None:
         """So many tokens more are in the cache; pages that are full now are known."""
@@ -143,8 +153,7 @@ def begin_reading(voice: Voice, pages: Pages, *, spare: int) -> Reading | None:
     """Take what the voice's prompt needs of the cache; None when that would not leave `spare` pages."""
     text = voice.text
     names = names_of(text, voice.salt)
-    # The last token is always computed: what follows it is drawn from its hidden state.
-    found = [] if voice.scores or voice.request.routes else pages.find(names[: (len(text) - 1) // PAGE])
+    found = pages.find(names[: voice.unasked // PAGE])
     more = pages_for(len(text) + 1) - len(found)
     if more + spare > pages.room:
         pages.let_go(found)

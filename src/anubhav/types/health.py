@@ -1,7 +1,7 @@
-"""What one look of the doctor finds."""
+"""What an operator is told of a machine and a server: findings, and settings with where they come from."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +11,14 @@ class Finding:
     """warn: it serves, less well; fail: it would not."""
     says: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    setting: str
+    value: Any
+    origin: str
+    """A flag, an ANUBHAV_ variable, a file, or `default`."""
 
 
 def gigabytes(size: float) -> str:

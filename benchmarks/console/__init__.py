@@ -1,0 +1,1 @@
+"""Pages of the console over houses of many sizes."""
