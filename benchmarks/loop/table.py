@@ -17,7 +17,8 @@ _TEMPLATE = (
 )
 
 
-def write_table(folder: Path) -> Path:
+def write_table(folder: Path, pace: float = 0.0) -> Path:
+    """`pace`: seconds from one token to the next."""
     folder.mkdir(parents=True)
     words = ["<|im_start|>", "<|im_end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, []))
@@ -34,6 +35,7 @@ def write_table(folder: Path) -> Path:
         "max_position_embeddings": _CONTEXT,
         "eos_token_id": 1,
         "gain": _GAIN,
+        "pace": pace,
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")

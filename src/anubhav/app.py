@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-import uvicorn
-
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
@@ -30,7 +28,7 @@ from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
 from anubhav.episodes.talks import Talks
-from anubhav.errors import BadInput, MissingPart, NotFound, Unavailable
+from anubhav.errors import BadInput, MissingPart, NotFound
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
@@ -45,7 +43,7 @@ from anubhav.gates.heard import Heard
 from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
-from anubhav.http.doorstep import Doorstep, Server
+from anubhav.http.doorstep import Doorstep, listen, server_of
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
 from anubhav.releases.holds import Holds
@@ -81,7 +79,6 @@ if TYPE_CHECKING:
     from anubhav.backends.torch.means import Means
 
 Report = Callable[[str], None]
-_DRAIN_SECONDS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +153,7 @@ def make_vllm_environment(report: Report, *, check: bool) -> bool:
 
 def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], None]) -> None:
     """Serve until a signal says stop. Raises what keeps a server from starting, each with what to do about it."""
-    with closing(_bind(settings)) as listener:
+    with closing(listen(settings.host, settings.port)) as listener:
         models = _find_models(settings, report)
         with exporting():
             asyncio.run(_serve(settings, models, listener, announce))
@@ -310,19 +307,7 @@ async def _serve(
     settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
 ) -> None:
     doorstep = Doorstep()
-    server = Server(
-        uvicorn.Config(
-            doorstep,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Longer than clients keep an idle connection, or one is closed just as it is used again.
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
-    )
+    server = server_of(doorstep)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with build(settings, models) as (house, keyring):
@@ -336,22 +321,6 @@ async def _serve(
     finally:
         server.should_exit = True
         await serving
-
-
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Without its protocol named, asyncio would leave Nagle's algorithm on: 40 ms an answer.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as problem:
-        listener.close()
-        raise Unavailable(
-            f"{settings.host}:{settings.port} cannot be listened on ({problem.strerror or problem})",
-            hint="Is a server running there already? Stop it, or choose another with --port.",
-        ) from problem
-    return listener
 
 
 def _find_models(settings: Settings, report: Report) -> dict[str, Model]:

@@ -80,6 +80,16 @@ async def test_what_is_not_stored_and_what_is_not_trained_on(front: Any) -> None
     assert wrong.status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"])
+async def test_every_dialect_says_who_talks_and_what_is_not_stored(front: Any, path: str) -> None:
+    said = [{"role": "user", "content": "x"}]
+    body = {"model": "default", "messages": said, "input": "x", "max_tokens": 4, "stream": False, "user": "ann"}
+    assert (await front.user.post(path, json={**body, "store": False})).status_code == 200
+    assert await kept(front) == []
+    assert (await front.user.post(path, json=body)).status_code == 200
+    assert [one["user"] for one in await kept(front)] == ["ann"]
+
+
 async def teach(front: Any, asked: str, text: str, user: str) -> str:
     reply = await chat(front.user, asked, user=user, headers={"x-session-id": f"s-{user}"})
     await judge(front.user, target=reply["id"], kind="correction", text=text)

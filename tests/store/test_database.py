@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from anubhav.errors import Broken, Unavailable
+from anubhav.store import quotas
 from anubhav.store.database import Connection, Database
 from anubhav.store.migrations import STEPS
+from anubhav.types.quotas import Quota
 
 
 def add(name: str) -> Callable[[Connection], object]:
@@ -114,3 +116,32 @@ async def test_what_no_room_can_mend_is_told_as_a_failure(database: Database) ->
     )
     assert isinstance(results[0], Broken)
     assert await database.run(names) == ["one"]
+
+
+async def test_settings_are_kept_in_memory_until_one_of_them_changes(database: Database) -> None:
+    asked: list[str] = []
+
+    def find(connection: Connection) -> Quota:
+        asked.append("ann")
+        return quotas.find(connection, "ann")
+
+    assert [await database.recall("ann", find) for _ in range(3)] == [Quota()] * 3
+    await database.run(lambda c: quotas.spend(c, "ann", 7))
+    assert (await database.recall("ann", find), len(asked)) == (Quota(), 1)
+    for tokens in (5, 6):
+        await database.run(lambda c, tokens=tokens: quotas.keep(c, "ann", Quota(tokens_a_day=tokens)))
+        assert (await database.recall("ann", find)).tokens_a_day == tokens
+    await database.run(lambda c: c.execute("DELETE FROM quotas"))
+    assert (await database.recall("ann", find), len(asked)) == (Quota(), 4)
+
+
+async def test_what_is_recalled_beside_a_change_that_is_undone_is_as_it_was(database: Database) -> None:
+    def change(connection: Connection) -> None:
+        quotas.keep(connection, "ann", Quota(tokens_a_day=5))
+        raise ValueError("no")
+
+    found = await asyncio.gather(
+        database.run(change), database.recall("ann", lambda c: quotas.find(c, "ann")), return_exceptions=True
+    )
+    assert isinstance(found[0], ValueError)
+    assert found[1] == await database.recall("ann", lambda c: quotas.find(c, "ann")) == Quota()

@@ -14,7 +14,7 @@ from typing import Any, cast
 import click
 from click.core import ParameterSource
 
-from anubhav.settings import Settings, key_file, preset_key
+from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir, key_file, preset_key
 from anubhav.types.health import Setting
 
 FILE = "anubhav.toml"
@@ -33,6 +33,19 @@ takes_config = click.option(
     envvar="ANUBHAV_CONFIG",
     expose_value=False,
     help=f"A file of settings; otherwise {FILE} in the data folder, if it is there.",
+)
+
+takes_data_dir = click.option(
+    "--data-dir", envvar="ANUBHAV_DATA_DIR", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir
+)
+takes_models = click.option(
+    "--model",
+    "models",
+    envvar="ANUBHAV_MODELS",
+    multiple=True,
+    default=(DEFAULT_MODEL,),
+    show_default=True,
+    metavar="NAME",
 )
 
 

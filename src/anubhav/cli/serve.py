@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from anubhav.cli.configured import Configured, settled, takes_config
+from anubhav.cli.configured import Configured, settled, takes_config, takes_data_dir, takes_models
 from anubhav.cli.models import takes_models_dir
-from anubhav.settings import DEFAULT_MODEL, Settings, default_data_dir, preset_key
+from anubhav.settings import DEFAULT_MODEL, Settings, preset_key
 
 if TYPE_CHECKING:
     from anubhav.app import Ready
@@ -37,19 +37,9 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     show_default=True,
     help="0 takes any free one.",
 )
-@click.option(
-    "--data-dir", envvar="ANUBHAV_DATA_DIR", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir
-)
+@takes_data_dir
 @takes_models_dir
-@click.option(
-    "--model",
-    "models",
-    envvar="ANUBHAV_MODELS",
-    multiple=True,
-    default=(DEFAULT_MODEL,),
-    show_default=True,
-    metavar="NAME",
-)
+@takes_models
 @click.option(
     "--alias",
     "aliases",

@@ -19,7 +19,7 @@ from anubhav.flows.tracing import traced
 from anubhav.rendering.sight import check_sight
 from anubhav.rendering.speech.offering import offered
 from anubhav.serving.bending import check_bends
-from anubhav.serving.streams import Piece, room_after, speak, understand
+from anubhav.serving.streams import Piece, room_after, speak
 from anubhav.serving.voices import Voice
 from anubhav.telemetry.notes import note
 from anubhav.types.chat import NOTHING
@@ -60,8 +60,10 @@ async def begin(house: House, tenant: str, question: Question) -> Reply:
     request = SampleRequest(
         prompt, params, voice.adapter, question.n, top_logprobs=question.top_logprobs, tenant=tenant
     )
-    stream = speak(house.voices, voice, request, renderer, question.stop)
-    stream = understand(stream, lambda index: renderer.listener(prompt, tools, name_calls(name, index)))
+    stream = speak(
+        house.voices, voice, request, renderer, question.stop,
+        lambda index: renderer.listener(prompt, tools, name_calls(name, index)),
+    )  # fmt: skip
     if question.kept:  # what is not kept when it goes well is not counted when it does not
         stream = watched(house, voice.name, arm, _cause(tenant, question), stream)
     clamped = room if (question.max_tokens or 0) > room else None

@@ -38,7 +38,8 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     talking = (openai_router, responses_router, anthropic_router, ollama_router)
     looking = (looking_router, checkpoints_router, administration_router, plans_router)
     own = (anubhav_router, operations_router, *loop, *looking, people_router, *remembered)
-    for router in (*own, *talking, console_router, tinker_router, hub_router):
+    # Routes are tried in this order: chats come most often.
+    for router in (*talking, *own, console_router, tinker_router, hub_router):
         app.include_router(router)
     app.add_middleware(Door, keyring=keyring, hosts=hosts)
     return app

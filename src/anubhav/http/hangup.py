@@ -5,8 +5,11 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from anubhav.errors import Gone
 
 T = TypeVar("T")
 
@@ -28,10 +31,20 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | Non
         await asyncio.gather(answer, gone, return_exceptions=True)
 
 
+async def answered(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives. Raises Gone when the client hangs up first."""
+    found = await unless_gone(request.receive, work)
+    if found is None:
+        raise Gone("The client hung up before the answer was whole")
+    return found
+
+
 class EventStream(StreamingResponse):
     """Starlette's own never cancels a busy stream: its cancel scope passes by a task whose next event is there."""
 
-    def __init__(self, events: AsyncGenerator[str], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, events: AsyncGenerator[str] | AsyncGenerator[bytes], headers: Mapping[str, str] | None = None
+    ) -> None:
         shown = {"cache-control": "no-cache", **(headers or {})}
         super().__init__(events, media_type="text/event-stream", headers=shown)
         self._events = events

@@ -8,10 +8,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from anubhav.errors import BadInput
+from anubhav.flows.questions import Question
+from anubhav.http.fields import Spoken
 from anubhav.http.memories import memory_use
 from anubhav.types.experience import Turn
 from anubhav.types.remembering import MemoryUse
@@ -41,31 +43,35 @@ class Identity:
     """False: nothing of it is recorded."""
     memory: MemoryUse | None = None
 
+    def asks(self, question: Question) -> Question:
+        """The question, as theirs."""
+        return replace(
+            question, session=self.session, user=self.user, turn=self.turn, trainable=self.trainable, kept=self.kept,
+            memory=self.memory,
+        )  # fmt: skip
 
-def identify(headers: Mapping[str, str], body: Any, texts: Iterable[tuple[str, str]]) -> Identity:
-    """`body` is a request of any dialect, which has some of the fields; `texts`: (role, content) of its messages.
+
+def identify(headers: Mapping[str, str], body: Spoken, texts: Iterable[tuple[str, str]]) -> Identity:
+    """`texts`: (role, content) of the messages.
 
     Raises BadInput for an X-Turn-Type, X-Anubhav-Train or X-Anubhav-Memory that says nothing known.
     """
 
-    def said(name: str) -> Any:
-        return getattr(body, name, None)
-
-    metadata, client, conversation = _mapping(said("metadata")), _mapping(said("client_metadata")), said("conversation")
+    metadata, client = _mapping(body.metadata), _mapping(body.client_metadata)
     session = _first(
-        headers.get("x-session-id"), said("session_id"), metadata.get("session_id"),
-        _mapping(conversation).get("id") or conversation, client.get("session_id"), client.get("thread_id"),
+        headers.get("x-session-id"), body.session_id, metadata.get("session_id"),
+        _mapping(body.conversation).get("id") or body.conversation, client.get("session_id"), client.get("thread_id"),
         headers.get("x-claude-code-session-id"), headers.get("x-session-affinity"), headers.get("x-openwebui-chat-id"),
-        said("prompt_cache_key"),
+        body.prompt_cache_key,
     )  # fmt: skip
     user = _first(
-        said("user"), said("safety_identifier"), _person(metadata.get("user_id")), headers.get("x-openwebui-user-id"),
+        body.user, body.safety_identifier, _person(metadata.get("user_id")), headers.get("x-openwebui-user-id"),
         headers.get("x-openwebui-user-email"),
     )  # fmt: skip
     trains = _choice(headers.get("x-anubhav-train"), "X-Anubhav-Train", ("yes", "no")) != "no"
     turn = _choice(headers.get("x-turn-type"), "X-Turn-Type", ("main", "side")) or _usual_turn(texts)
-    memory = memory_use(said("memory"), headers.get("x-anubhav-memory"))
-    return Identity(session, user, "side" if turn == "side" else "main", trains, said("store") is not False, memory)
+    memory = memory_use(body.memory, headers.get("x-anubhav-memory"))
+    return Identity(session, user, "side" if turn == "side" else "main", trains, body.store is not False, memory)
 
 
 def _usual_turn(texts: Iterable[tuple[str, str]]) -> Turn:

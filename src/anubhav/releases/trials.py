@@ -39,7 +39,9 @@ class Trials:
         """The arm that answers this person, and the name of its voice. Who names a voice hears that one."""
         if any(mark in model for mark in ("@", "://")):
             return "asked", model
-        policy, trial = await self._database.run(lambda c: (trials.find_policy(c, model), trials.running(c, model)))
+        policy, trial = await self._database.recall(
+            ("trial", model), lambda c: (trials.find_policy(c, model), trials.running(c, model))
+        )
         arm = place(policy or _PLAIN, trial, model, f"{tenant}/{person}" if person else None)
         return arm, model + _SUFFIX[arm]
 

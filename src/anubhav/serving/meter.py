@@ -13,6 +13,8 @@ from anubhav.store import quotas
 from anubhav.store.database import Connection, Database
 from anubhav.types.quotas import Quota
 
+_GATHER = 0.05
+"""Seconds in which what is used is written together."""
 _PAUSE = 1.0
 """Seconds between attempts while the disk is full."""
 
@@ -35,7 +37,9 @@ class Meter:
 
     async def admit(self, tenant: str) -> None:
         """Raises Spent or Busy when a request that begins at once is one too many."""
-        quota = await self._database.run(lambda c: self.room(c, tenant))
+        quota = await self._database.recall(("quota", tenant), lambda c: quotas.find(c, tenant))
+        if quota.tokens_a_day is not None:
+            quota = await self._database.run(lambda c: self.room(c, tenant))
         quota.check_queue(self._under_way[tenant])
 
     def begin(self, tenant: str) -> None:
@@ -58,6 +62,8 @@ class Meter:
             self._writer.cancel()
 
     async def _write(self) -> None:
+        # Not before what this sample is for: that is waited for, and this is not.
+        await asyncio.sleep(_GATHER)
         while used := dict(self._fresh):
             try:
                 await self._database.run(lambda c, used=used: _spend(c, used))

@@ -15,6 +15,8 @@ from anubhav.types.chat import NOTHING, Heard
 from anubhav.types.models import Model
 from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopReason, TopLogprobs
 
+Listen = Callable[[int], Listener]
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -37,15 +39,14 @@ class Piece:
 
 
 class _Ears:
-    """Turns the tokens of samples into text and notices the stop string that ends one."""
+    """Turns the tokens of samples into text, hears what is in it, and notices the stop string that ends one."""
 
-    def __init__(self, renderer: Renderer, stops: Sequence[str]) -> None:
-        self._renderer, self._stops = renderer, stops
-        self._open: dict[int, tuple[TextStream, StopStrings]] = {}
+    def __init__(self, renderer: Renderer, stops: Sequence[str], listen: Listen | None) -> None:
+        self._renderer, self._stops, self._listen = renderer, stops, listen
+        self._open: dict[int, tuple[TextStream, StopStrings, Listener | None]] = {}
 
     def hear(self, event: Sampled) -> Piece:
-        fresh = (TextStream(self._renderer), StopStrings(self._stops))
-        stream, stops = self._open.setdefault(event.index, fresh)
+        stream, stops, listener = self._open.get(event.index) or self._begin(event.index)
         text, matched, heard = "", False, 0
         for token in event.tokens:
             shown, matched = stops.push(stream.push((token,)))
@@ -57,7 +58,14 @@ class _Ears:
             text += rest if matched else rest + stops.flush()
         reason = "stop" if matched else event.stop_reason
         told = (event.tokens[:heard], event.logprobs[:heard], event.top[:heard])
-        return Piece(event.index, *told, text, reason, event.prompt, event.cached, event.routes)
+        parts = listener.push(text) if listener else NOTHING
+        if listener and reason:
+            parts += listener.flush()
+        return Piece(event.index, *told, text, reason, event.prompt, event.cached, event.routes, parts)
+
+    def _begin(self, index: int) -> tuple[TextStream, StopStrings, Listener | None]:
+        listener = self._listen(index) if self._listen else None
+        return self._open.setdefault(index, (TextStream(self._renderer), StopStrings(self._stops), listener))
 
 
 def room_after(prompt: Sequence[int], model: Model) -> int:
@@ -74,12 +82,26 @@ def room_after(prompt: Sequence[int], model: Model) -> int:
 
 
 async def speak(
-    voices: Voices, voice: Voice, request: SampleRequest, renderer: Renderer, stops: Sequence[str] = ()
+    voices: Voices,
+    voice: Voice,
+    request: SampleRequest,
+    renderer: Renderer,
+    stops: Sequence[str] = (),
+    listen: Listen | None = None,
 ) -> AsyncGenerator[Piece]:
-    """All samples of the request, interleaved. A stop string ends its own sample at once; closing ends them all."""
+    """All samples of the request, interleaved. A stop string ends its own sample at once; closing ends them all.
+
+    `listen` makes the listener of each sample, which tells thoughts, words and calls apart.
+    """
+    if not stops or request.n == 1:
+        async with aclosing(_heard(voices, voice, request, _Ears(renderer, stops, listen))) as stream:
+            async for piece in stream:
+                yield piece
+        return
     pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
-    parts = _split(request) if stops else [request]
-    tasks = [asyncio.create_task(_pump(voices, voice, part, _Ears(renderer, stops), pieces)) for part in parts]
+    parts = _split(request)
+    heard = [_heard(voices, voice, part, _Ears(renderer, stops, listen)) for part in parts]
+    tasks = [asyncio.create_task(_pump(one, pieces)) for one in heard]
     try:
         for _ in parts:
             while piece := await pieces.get():
@@ -92,16 +114,6 @@ async def speak(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def understand(pieces: AsyncGenerator[Piece], listen: Callable[[int], Listener]) -> AsyncGenerator[Piece]:
-    """The pieces of a chat, each sample's thoughts, words and calls told apart by a listener of its own."""
-    listeners: dict[int, Listener] = {}
-    async with aclosing(pieces) as stream:
-        async for piece in stream:
-            listener = listeners.get(piece.index) or listeners.setdefault(piece.index, listen(piece.index))
-            heard = listener.push(piece.text)
-            yield replace(piece, heard=heard + listener.flush() if piece.stop_reason else heard)
-
-
 def _split(request: SampleRequest) -> list[SampleRequest]:
     """One request per sample, so that each can be closed by itself; their seeds stay those of the whole.
 
@@ -112,17 +124,21 @@ def _split(request: SampleRequest) -> list[SampleRequest]:
     return [first, *(replace(bare, first_index=request.first_index + place) for place in range(1, request.n))]
 
 
-async def _pump(
-    voices: Voices, voice: Voice, part: SampleRequest, ears: "_Ears", pieces: "asyncio.Queue[Piece | Exception | None]"
-) -> None:
+async def _heard(voices: Voices, voice: Voice, part: SampleRequest, ears: _Ears) -> AsyncGenerator[Piece]:
+    async with aclosing(voices.sample(voice, part)) as stream:
+        async for event in stream:
+            piece = ears.hear(event)
+            yield piece
+            if piece.stop_reason and event.stop_reason is None:
+                break  # a stop string: nothing more of this sample is wanted
+
+
+async def _pump(heard: AsyncGenerator[Piece], pieces: "asyncio.Queue[Piece | Exception | None]") -> None:
     """Put every piece, then None; or the problem that ended it."""
     try:
-        async with aclosing(voices.sample(voice, part)) as stream:
-            async for event in stream:
-                piece = ears.hear(event)
+        async with aclosing(heard) as stream:
+            async for piece in stream:
                 pieces.put_nowait(piece)
-                if piece.stop_reason and event.stop_reason is None:
-                    break  # a stop string: nothing more of this sample is wanted
         pieces.put_nowait(None)
     except Exception as problem:  # noqa: BLE001 - raised again where the stream is read
         pieces.put_nowait(problem)

@@ -92,7 +92,7 @@ class Voices:
         if step not in ("", "stable", "candidate", "base") or alias not in known or alias in self._samplers:
             raise NotFound(f"There is no model {name[:200]!r}", hint=f"Use one of: {', '.join(known)}.")
         find = trials.running if step == "candidate" else releases.current
-        release = await self._database.run(lambda c: find(c, alias))
+        release = await self._database.recall((find, alias), lambda c: find(c, alias))
         if step == "candidate" and release is None:
             raise NotFound(f"Nothing is tried out for {alias} now", hint=f"Ask for {alias}.")
         if release is None or release.path is None:
@@ -113,7 +113,7 @@ class Voices:
 
     async def names(self) -> list[str]:
         """What can be asked for by everybody: base models, then aliases."""
-        aliases = await self._database.run(releases.aliases)
+        aliases = await self._database.recall("aliases", releases.aliases)
         return [*self._samplers, *dict.fromkeys([_DEFAULT, *aliases])]
 
     async def tuned(self, tenant: str, name: str) -> TunedModel | None:

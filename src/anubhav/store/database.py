@@ -12,7 +12,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,9 @@ _PRAGMAS = (
 _WAL_RESET = ((3, 7, 0), (3, 51, 2))
 _PAGES = 256
 """A megabyte: what is copied before other works have their turn."""
+_SETTINGS = ("quotas", "release_policies", "trials", "live", "probes")
+"""Tables that every request asks and few change."""
+_RECALLED = 1024
 _GROUP = 256
 """At most this many works share a commit, so that a flood cannot hold up the first of them for long."""
 
@@ -47,6 +50,10 @@ class Database:
         """Opens and migrates `file` (":memory:" for tests); raises Unavailable if another server holds it."""
         self._works: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._connection = _connect(file)
+        self._recalled: dict[Hashable, tuple[int, Any]] = {}
+        self._changes = 0
+        """Of rows of the settings, so far."""
+        _watch(self._connection, self._tell_changed)
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
         self._thread.start()
@@ -59,6 +66,19 @@ class Database:
         self._works.put((work, future))
         # A caller that goes away must not undo what others wait for; the work itself always runs.
         return await asyncio.shield(future)
+
+    async def recall(self, key: Hashable, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Like `run`, for a work that reads settings (`_SETTINGS`) alone: kept in memory until one of them changes.
+
+        What changed counts from before its commit on, so whoever was told of a change sees it.
+        """
+        known = self._recalled.get(key)
+        if known is None or known[0] != self._changes:
+            known = await self.run(lambda connection: (self._changes, work(connection)))
+            if len(self._recalled) >= _RECALLED:
+                self._recalled.clear()
+            self._recalled[key] = known
+        return known[1]
 
     async def forget_log(self) -> None:
         """Write what is in the log into the database and empty it: it still holds what was deleted before."""
@@ -78,6 +98,9 @@ class Database:
             self._works.put(None)
             self._thread.join()
             self._connection.close()
+
+    def _tell_changed(self) -> None:
+        self._changes += 1
 
     def _serve(self) -> None:
         while True:
@@ -207,6 +230,15 @@ def _settle(future: "asyncio.Future[Any]", value: Any, error: BaseException | No
         future.get_loop().call_soon_threadsafe(settle)
     except RuntimeError:
         log.debug("the event loop was closed before a stored result could be handed over")
+
+
+def _watch(connection: sqlite3.Connection, tell: Callable[[], None]) -> None:
+    connection.create_function("tell_changed", 0, tell)
+    for table in _SETTINGS:
+        for change in ("INSERT", "UPDATE", "DELETE"):
+            connection.execute(
+                f"CREATE TEMP TRIGGER {table}_{change} AFTER {change} ON {table} BEGIN SELECT tell_changed(); END"
+            )
 
 
 def _connect(file: Path | str) -> sqlite3.Connection:

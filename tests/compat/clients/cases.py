@@ -26,7 +26,7 @@ _CASES: list[tuple[str, Callable[[], Any]]] = []
 
 
 def case(capability: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Marks a function as the case of a capability; it raises what goes wrong."""
+    """Marks a function as the case of a capability; it raises what goes wrong, and may return a figure to be told."""
 
     def mark(check: Callable[[], Any]) -> Callable[[], Any]:
         _CASES.append((capability, check))
@@ -38,15 +38,16 @@ def case(capability: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 def run() -> None:
     """Every case; warnings that the client gives about the server's answers count as failures."""
     for capability, check in _CASES:
-        wrong = None
+        wrong = figure = None
         try:
             with warnings.catch_warnings(record=True) as heard:
                 warnings.simplefilter("always")
-                asyncio.run(check()) if inspect.iscoroutinefunction(check) else check()
+                figure = asyncio.run(check()) if inspect.iscoroutinefunction(check) else check()
             told = [str(one.message) for one in heard if "Pydantic serializer warnings" in str(one.message)]
             wrong = told[0] if told else None
         except Exception as problem:  # noqa: BLE001 - a client fails in its own way
             traceback.print_exc(file=sys.stderr)
             wrong = f"{type(problem).__name__}: {problem}"
-        sys.stdout.write(json.dumps({"capability": capability, "wrong": wrong and wrong[:500]}) + "\n")
+        line = {"capability": capability, "wrong": wrong and wrong[:500], "figure": figure}
+        sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

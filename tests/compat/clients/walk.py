@@ -11,9 +11,12 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from anubhav.app import pull_model
+from anubhav.settings import default_models_dir
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -27,7 +30,7 @@ Stock clients, unmodified, each in an environment of its own, against `anubhav s
 the key and the model's name are ours. Written by `make clients` (tests/compat/clients/); every case checks what the
 client itself makes of the answer.
 
-✓ passes, ✗ fails (the reason stands below).
+✓ passes, ✗ fails (the reason stands below). Figures that a case measures stand below as well.
 
 | client | {{capabilities}} |
 |---|{{rule}}|
@@ -40,6 +43,8 @@ class Walked:
     versions: str
     results: dict[str, str | None]
     """Capability → what went wrong."""
+    figures: dict[str, str] = field(default_factory=dict)
+    """Capability → what was measured, where a case tells."""
 
 
 def main() -> None:
@@ -59,16 +64,19 @@ def walk(name: str, client: dict[str, Any], url: str) -> Walked:
     else:
         command, versions = make_python(home, client["install"], client["script"])
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OPENAI"))}
+    folder = pull_model(MODEL, default_models_dir(), lambda line: None).folder
     environment |= {"ANUBHAV_URL": url, "ANUBHAV_API_KEY": KEY, "ANUBHAV_MODEL": MODEL, "OPENAI_API_KEY": KEY}
+    environment |= {"ANUBHAV_MODEL_FOLDER": str(folder)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=home, timeout=1200)
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"capability"')]
     results = {one["capability"]: one["wrong"] for one in told}
+    figures = {one["capability"]: one["figure"] for one in told if one.get("figure")}
     if done.returncode or not results:
         results["start"] = f"exit status {done.returncode}"
     for capability, wrong in results.items():
-        sys.stdout.write(f"{name}: {capability}: {wrong or 'ok'}\n")
+        sys.stdout.write(f"{name}: {capability}: {wrong or figures.get(capability, 'ok')}\n")
     sys.stdout.flush()
-    return Walked(name, versions, results)
+    return Walked(name, versions, results, figures)
 
 
 def make_python(home: Path, install: list[str], script: str) -> tuple[list[str], str]:
@@ -133,8 +141,10 @@ def page(walks: list[Walked]) -> str:
         for one in walks
     ]
     wrong = [f"- {one.client}, {name}: {why}" for one in walks for name, why in one.results.items() if why]
+    told = [f"- {one.client}, {name}: {figure}." for one in walks for name, figure in one.figures.items()]
+    below = "".join("\n" + "\n".join(lines) + "\n" for lines in (wrong, told) if lines)
     head = _HEAD.format(capabilities=" | ".join(capabilities), rule="---|" * len(capabilities))
-    return head.replace("||\n", "|\n") + "\n".join(rows) + "\n" + ("\n" + "\n".join(wrong) + "\n" if wrong else "")
+    return head.replace("||\n", "|\n") + "\n".join(rows) + "\n" + below
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ class FakeEngine:
         gain = float(config.get("gain", 1.0))
         self.name = folder.name
         self.trainer = FakeTrainer(config["vocab_size"], gain)
-        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain, folder)
+        # With a pace it talks as slowly as some real model would, to measure what is around a model.
+        pace = float(config.get("pace", 0.0))
+        self.sampler = FakeSampler(config["vocab_size"], config["max_position_embeddings"], gain, folder, pace=pace)
         self.reader = FakeReader(config["vocab_size"])
 
     async def look(self) -> list[dict[str, Any]]:

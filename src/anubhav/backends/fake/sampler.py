@@ -7,8 +7,10 @@ import heapq
 import itertools
 import math
 import os
+import time
 from array import array
 from collections.abc import AsyncGenerator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from anubhav.backends.bending import Bend, bends, refuse_bends
@@ -24,9 +26,11 @@ _DRAWS = 1 << 40
 
 
 class FakeSampler:
-    def __init__(self, vocab: int, context: int, gain: float = 1.0, folder: Path | None = None) -> None:
-        """`folder`: with the tokenizer that grammars are about."""
-        self._vocab, self._context, self._gain, self._folder = vocab, context, gain, folder
+    def __init__(
+        self, vocab: int, context: int, gain: float = 1.0, folder: Path | None = None, *, pace: float = 0.0
+    ) -> None:
+        """`folder`: with the tokenizer that grammars are about. `pace`: seconds from one token to the next."""
+        self._vocab, self._context, self._gain, self._folder, self._pace = vocab, context, gain, folder, pace
         self._adapters: dict[AdapterId, _Voice] = {}
         self.running = 0
         """Samples on their way, for tests of cancellation."""
@@ -47,6 +51,8 @@ class FakeSampler:
             request.first_index + place: (array("q", request.prompt), bend) for place, bend in enumerate(bent)
         }
         scores = self._score(request, voice, seed)
+        # By the clock, not from token to token: a real engine does not wait for those who listen to it.
+        due = time.monotonic()
         try:
             while open_samples:
                 for index, (tokens, bend) in list(open_samples.items()):
@@ -56,7 +62,8 @@ class FakeSampler:
                     if event[3]:
                         del open_samples[index]
                         self.running -= 1
-                await asyncio.sleep(0)
+                due += self._pace
+                await asyncio.sleep(due - time.monotonic() if open_samples else 0)
         finally:
             self.running -= len(open_samples)
 
@@ -107,7 +114,7 @@ class FakeSampler:
         )
 
 
-def _draw_some(found: list[float], request: SampleRequest, seed: int, at: int) -> TopLogprobs:
+def _draw_some(found: Sequence[float], request: SampleRequest, seed: int, at: int) -> TopLogprobs:
     """Fresh draws for one place of the prompt, at the request's temperature and from the whole distribution."""
     k, temperature = request.prompt_draws, request.params.temperature
     scaled = log_softmax([value / (temperature or 1.0) for value in found])
@@ -117,11 +124,11 @@ def _draw_some(found: list[float], request: SampleRequest, seed: int, at: int) -
     return tuple((token, found[token]) for token in drawn)
 
 
-def _heated(found: list[float], temperature: float) -> list[float]:
+def _heated(found: Sequence[float], temperature: float) -> Sequence[float]:
     return found if temperature in (0, 1) else log_softmax([value / temperature for value in found])
 
 
-def _bent(found: list[float], bend: Bend, said: Sequence[int]) -> list[float]:
+def _bent(found: Sequence[float], bend: Bend, said: Sequence[int]) -> list[float]:
     """Logits, of which those that may not be drawn are minus infinity."""
     added, mask = bend.added(said), bend.mask(said, len(found))
     return [
@@ -129,9 +136,12 @@ def _bent(found: list[float], bend: Bend, said: Sequence[int]) -> list[float]:
     ]
 
 
-def _draw(found: list[float], params: SamplingParams, point: float, *, masked: bool = False) -> int:
+def _draw(found: Sequence[float], params: SamplingParams, point: float, *, masked: bool = False) -> int:
     if params.temperature == 0:
         return found.index(max(found))
+    if not masked and params.top_k <= 0 and params.top_p >= 1:
+        sums = _sums(tuple(found))
+        return min(bisect.bisect_right(sums, point * sums[-1]), len(sums) - 1)
     kept: Sequence[int] = range(len(found))
     if masked:
         kept = [token for token in kept if found[token] > -math.inf]
@@ -143,11 +153,17 @@ def _draw(found: list[float], params: SamplingParams, point: float, *, masked: b
     return kept[min(bisect.bisect_right(sums, point * sums[-1]), len(sums) - 1)]
 
 
-def _likeliest(found: list[float], k: int) -> list[int]:
+@lru_cache(maxsize=512)
+def _sums(found: tuple[float, ...]) -> list[float]:
+    """Of the probabilities so far. A table that was taught nothing has few distributions."""
+    return list(itertools.accumulate(map(math.exp, found)))
+
+
+def _likeliest(found: Sequence[float], k: int) -> list[int]:
     return heapq.nsmallest(k, range(len(found)), key=lambda token: -found[token])
 
 
-def _top(found: list[float], k: int) -> TopLogprobs:
+def _top(found: Sequence[float], k: int) -> TopLogprobs:
     return tuple((token, found[token]) for token in _likeliest(found, k))
 
 

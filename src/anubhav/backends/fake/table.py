@@ -25,15 +25,17 @@ class Outlook:
     """The distribution of what follows some tokens."""
 
     contexts: tuple[int, ...]
-    base: Sequence[float]
+    base: tuple[float, ...]
     learned: Mapping[int, float]
     log_total: float
 
     def logprob(self, token: int) -> float:
         return self.base[token] + self.learned.get(token, 0.0) - self.log_total
 
-    def logprobs(self) -> list[float]:
+    def logprobs(self) -> Sequence[float]:
         """Of the whole vocabulary."""
+        if not self.learned:
+            return _untaught(self.base, self.log_total)
         found = [value - self.log_total for value in self.base]
         for token, value in self.learned.items():
             found[token] += value
@@ -127,8 +129,13 @@ def _digest(kind: int, span: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(span, digest_size=8, salt=_SALTS[kind]).digest(), "little", signed=True)
 
 
-@lru_cache(maxsize=64)
-def _base(last: int, vocab: int) -> tuple[Sequence[float], Sequence[float], float]:
+@lru_cache(maxsize=512)
+def _untaught(base: tuple[float, ...], log_total: float) -> tuple[float, ...]:
+    return tuple(value - log_total for value in base)
+
+
+@lru_cache(maxsize=512)
+def _base(last: int, vocab: int) -> tuple[tuple[float, ...], tuple[float, ...], float]:
     """Base logits after `last`, their exponentials, and the sum of these."""
     wave, weights = _wave(vocab)
     turn = last * 7919 % vocab

@@ -6,28 +6,17 @@ from pathlib import Path
 
 import click
 
-from anubhav.cli.configured import Configured, takes_config
+from anubhav.cli.configured import Configured, takes_config, takes_data_dir, takes_models
 from anubhav.cli.failures import FAILED
 from anubhav.cli.models import takes_models_dir
 from anubhav.cli.tables import Format, show, takes_format
-from anubhav.settings import DEFAULT_MODEL, default_data_dir
 
 
 @click.command(cls=Configured)
 @takes_config
-@click.option(
-    "--data-dir", envvar="ANUBHAV_DATA_DIR", type=click.Path(path_type=Path, file_okay=False), default=default_data_dir
-)
+@takes_data_dir
 @takes_models_dir
-@click.option(
-    "--model",
-    "models",
-    envvar="ANUBHAV_MODELS",
-    multiple=True,
-    default=(DEFAULT_MODEL,),
-    show_default=True,
-    metavar="NAME",
-)
+@takes_models
 @click.option("--host", envvar="ANUBHAV_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="ANUBHAV_PORT", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--quick", is_flag=True, help="Do not read the models' files to compare them with their hashes.")

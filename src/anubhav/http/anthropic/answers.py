@@ -5,10 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from anubhav.errors import AnubhavError
 from anubhav.flows.chat import Reply
 from anubhav.http.blocks import Block, Row, Step, Whole, gather, whole_of
-from anubhav.http.errors import body_of, broken
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.streams import Piece
 
@@ -36,18 +34,6 @@ async def events(reply: Reply, renderer: Renderer, stops: tuple[str, ...]) -> As
     found = whole_of(heard)
     yield {"type": "message_delta", "delta": _ending(found, renderer, stops), "usage": _usage(reply, found)}
     yield {"type": "message_stop"}
-
-
-async def streamed(events: AsyncGenerator[dict[str, Any]], request_id: str) -> AsyncGenerator[str]:
-    """Server-sent events; what goes wrong after the first of them is an event too."""
-    try:
-        async with aclosing(events) as bodies:
-            async for body in bodies:
-                yield f"event: {body['type']}\ndata: {json.dumps(body)}\n\n"
-    except AnubhavError as problem:
-        yield f"event: error\ndata: {json.dumps(body_of(problem, request_id))}\n\n"
-    except Exception as problem:  # noqa: BLE001 - the status is sent already, so this is the last resort here
-        yield f"event: error\ndata: {bytes(broken(problem, request_id).body).decode()}\n\n"
 
 
 def _head(reply: Reply) -> dict[str, Any]:

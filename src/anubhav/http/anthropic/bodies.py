@@ -3,26 +3,21 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
+from anubhav.http.fields import Body, Limit, ModelName, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
 from anubhav.http.images import LONGEST, from_base64, from_url
-from anubhav.http.memories import MemoryField
 from anubhav.http.tools import Wanted, bring, declared, wanted
 from anubhav.types.chat import Image, Message, ToolCall
 from anubhav.types.sampling import Grammar
 
-Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _READ = frozenset({"text", "thinking", "tool_use", "tool_result", "image"})
 _SILENT = frozenset({"redacted_thinking", "server_tool_use", "web_search_tool_result", "cache_control"})
 """Blocks of Anthropic's own services in a history: what they say no other model can read."""
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class Source(Body):
@@ -79,7 +74,7 @@ class OutputConfig(Body):
 
 
 class Asked(Body):
-    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    model: ModelName
     messages: Annotated[list[Said], Field(min_length=1, max_length=10_000)]
     system: Text | Blocks | None = None
     tools: Annotated[list[ToolBody], Field(max_length=1024)] | None = None
@@ -92,20 +87,17 @@ class Asked(Body):
         return told + [(said.role, _words(said.content)) for said in self.messages]
 
 
-class Messages(Asked):
-    max_tokens: Annotated[int, Field(ge=1)]
+class Messages(Asked, Spoken):
+    max_tokens: Limit
     stream: bool | None = None
     stop_sequences: Annotated[list[Annotated[str, StringConstraints(max_length=500)]], Field(max_length=16)] | None = (
         None
     )
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
     output_config: OutputConfig | None = None
     output_format: Format | None = None
-    metadata: Any = None
-    session_id: Any = None
-    memory: MemoryField = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -115,7 +107,7 @@ class Messages(Asked):
 def question(body: Messages, who: Identity) -> Question:
     """Raises BadInput for what this build cannot do."""
     tools = _wanted(body)
-    return Question(
+    asked = Question(
         body.model,
         conversation(body, tools),
         max_tokens=body.max_tokens,
@@ -123,17 +115,12 @@ def question(body: Messages, who: Identity) -> Question:
         top_k=body.top_k or -1,
         top_p=body.top_p or 1.0,
         stop=body.stops,
-        session=who.session,
-        user=who.user,
-        turn=who.turn,
-        trainable=who.trainable,
-        kept=who.kept,
         grammar=_grammar(body),
         forced=tools.forced,
         several=tools.several,
         settings=settings(body),
-        memory=who.memory,
     )
+    return who.asks(asked)
 
 
 def settings(body: Asked) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.anthropic import answers, bodies
 from anubhav.http.auth import needs, principal
 from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
-from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.hangup import EventStream, answered
 from anubhav.http.identity import identify
 from anubhav.http.memories import headers_of
+from anubhav.http.streaming import streamed
 from anubhav.rendering.sight import check_sight
 from anubhav.types.models import Principal
 
@@ -35,12 +35,9 @@ async def create_message(
     renderer = house.renderers[reply.voice.base_model]
     if body.stream:
         events = answers.events(reply, renderer, asked.stop)
-        return EventStream(answers.streamed(events, request.state.request_id), headers_of(reply))
+        return EventStream(streamed(events, request.state.request_id, named=True), headers_of(reply))
     response.headers.update(headers_of(reply))
-    found = await unless_gone(request.receive, answers.whole(reply, renderer, asked.stop))
-    if found is None:
-        raise Gone("The client hung up before the answer was whole")
-    return found
+    return await answered(request, answers.whole(reply, renderer, asked.stop))
 
 
 @_api.post("/messages/count_tokens", dependencies=[Depends(needs("sample", "read"))])

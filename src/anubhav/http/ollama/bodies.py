@@ -3,30 +3,22 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
+from anubhav.http.fields import Body, Long, ModelName, Seed, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
 from anubhav.http.images import LONGEST, from_base64
-from anubhav.http.memories import MemoryField
 from anubhav.http.tools import bring, declared, wanted
 from anubhav.types.chat import Message, ToolCall
 from anubhav.types.sampling import Grammar
-
-Text = Annotated[str, StringConstraints(max_length=1_000_000)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
 
 Images = Annotated[list[Annotated[str, StringConstraints(max_length=LONGEST)]], Field(max_length=100)]
 
 
 class Called(Body):
-    name: Name
+    name: ModelName
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
@@ -40,12 +32,12 @@ class Said(Body):
     thinking: Text | None = None
     images: Images | None = None
     tool_calls: Annotated[list[Call], Field(max_length=128)] | None = None
-    tool_name: Name | None = None
+    tool_name: ModelName | None = None
 
 
 class Function(Body):
-    name: Name
-    description: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    name: ModelName
+    description: Long | None = None
     parameters: dict[str, Any] | None = None
 
 
@@ -55,24 +47,22 @@ class ToolBody(Body):
 
 
 class Options(Body):
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    seed: Seed | None = None
     num_predict: int | None = None
     """Below 1: as many as fit."""
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
 
 
-class Asked(Body):
-    model: Name
+class Asked(Spoken):
+    model: ModelName
     stream: bool | None = None
     """Usually true."""
     options: Options | None = None
     format: Literal["", "json"] | dict[str, Any] | None = None
     think: bool | str | None = None
-    session_id: Any = None
-    memory: MemoryField = None
 
 
 class Chat(Asked):
@@ -102,13 +92,13 @@ class Generate(Asked):
 
 
 class Named(Body):
-    model: Name | None = None
-    name: Name | None = None
+    model: ModelName | None = None
+    name: ModelName | None = None
 
     @property
     def wanted(self) -> str:
         if not (found := self.model or self.name):
-            raise BadInput("model is missing", hint="Name a model of /api/tags.")
+            raise BadInput("model is missing", hint="ModelName a model of /api/tags.")
         return named(found)
 
 
@@ -123,7 +113,7 @@ def question(body: Chat, who: Identity) -> Question:
     functions = [tool.function for tool in body.tools or () if tool.function]
     tools = wanted([declared(one.name, one.description, one.parameters) for one in functions], "auto")
     stops = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
-    return Question(
+    asked = Question(
         named(body.model),
         bring(_messages(body.messages), tools.tools),
         max_tokens=options.num_predict if (options.num_predict or 0) > 0 else None,
@@ -132,15 +122,10 @@ def question(body: Chat, who: Identity) -> Question:
         top_p=options.top_p or 1.0,
         seed=options.seed,
         stop=tuple(stop for stop in stops if stop),
-        session=who.session,
-        user=who.user,
-        turn=who.turn,
-        trainable=who.trainable,
-        kept=who.kept,
         grammar=_grammar(body),
-        memory=who.memory,
         settings=None if body.think is None else {"enable_thinking": bool(body.think)},
     )
+    return who.asks(asked)
 
 
 def _messages(said: list[Said]) -> list[Message]:

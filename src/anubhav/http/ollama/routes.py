@@ -8,13 +8,12 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from anubhav.errors import Gone
 from anubhav.flows import chat
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
 from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
-from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.hangup import EventStream, answered
 from anubhav.http.identity import identify
 from anubhav.http.memories import headers_of
 from anubhav.http.ollama import answers, bodies
@@ -74,7 +73,4 @@ async def _answer(
     if body.stream is not False:
         lines = answers.lines(reply, shape, started, request.state.request_id)
         return EventStream(lines, {"content-type": "application/x-ndjson", **headers_of(reply)})
-    found = await unless_gone(request.receive, answers.whole(reply, shape, started))
-    if found is None:
-        raise Gone("The client hung up before the answer was whole")
-    return found
+    return await answered(request, answers.whole(reply, shape, started))

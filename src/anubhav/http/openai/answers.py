@@ -1,6 +1,5 @@
 """Chat replies in OpenAI's shapes, whole and as events, and what completions share with them."""
 
-import json
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -8,9 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from anubhav.errors import AnubhavError
 from anubhav.flows.chat import Reply
-from anubhav.http.errors import body_of, broken
 from anubhav.rendering.renderer import Renderer
 from anubhav.serving.streams import Piece
 from anubhav.serving.voices import Voice
@@ -122,22 +119,6 @@ def call_json(call: ToolCall) -> dict[str, Any]:
 
 def _ending(piece: Piece, *, called: bool) -> str | None:
     return "tool_calls" if called and piece.stop_reason == "stop" else piece.stop_reason
-
-
-async def streamed(
-    events: AsyncGenerator[dict[str, Any]], request_id: str, *, named: bool = False
-) -> AsyncGenerator[str]:
-    """Server-sent events, with names where the dialect has some; what goes wrong after the first is an event too."""
-    try:
-        async with aclosing(events) as bodies:
-            async for body in bodies:
-                yield (f"event: {body['type']}\n" if named else "") + f"data: {json.dumps(body)}\n\n"
-    except AnubhavError as problem:
-        yield f"data: {json.dumps(body_of(problem, request_id))}\n\n"
-    except Exception as problem:  # noqa: BLE001 - the status is sent already, so this is the last resort here
-        yield f"data: {bytes(broken(problem, request_id).body).decode()}\n\n"
-    else:
-        yield "data: [DONE]\n\n"
 
 
 def usage_of(read: int, made: int, cached: int | None = None) -> dict[str, Any]:

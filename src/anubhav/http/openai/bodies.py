@@ -3,29 +3,24 @@
 import json
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.complete import Passage
 from anubhav.flows.questions import Question
+from anubhav.http.fields import Body, Limit, ModelName, Seed, Spoken, Temperature, Text, TopK, TopP
 from anubhav.http.identity import Identity
 from anubhav.http.images import LONGEST, from_url
-from anubhav.http.memories import MemoryField
 from anubhav.http.openai.formats import Bent, bends
 from anubhav.http.openai.tools import ToolChoice, Tools, read_tools
 from anubhav.http.tools import bring
 from anubhav.types.chat import Message, Role, ToolCall
 
-Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Tokens = Annotated[list[int], Field(min_length=1, max_length=1_000_000)]
 _LONGEST_SETTINGS = 10_000
 _MOST = 1024
 """Continuations one request may ask for, all prompts together."""
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class StreamOptions(Body):
@@ -35,15 +30,15 @@ class StreamOptions(Body):
 class Asked(Bent):
     """What a chat and a completion have in common."""
 
-    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    model: ModelName
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    max_tokens: Limit | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    seed: Seed | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
 
     @property
@@ -91,9 +86,9 @@ class ChatMessage(Body):
         return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
 
 
-class Chat(Asked):
+class Chat(Asked, Spoken):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Limit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Tools | None = None
@@ -104,17 +99,6 @@ class Chat(Asked):
     """Variables of the model's own template."""
     reasoning_effort: str | None = None
     return_token_ids: bool | None = None
-    # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
-    metadata: Any = None
-    session_id: Any = None
-    conversation: Any = None
-    client_metadata: Any = None
-    user: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
-    store: Any = None
-    """false: keep nothing of it, as with OpenAI. What is not kept can be neither judged nor learned from."""
-    memory: MemoryField = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -148,7 +132,7 @@ def question(body: Chat, who: Identity) -> Question:
     if body.top_logprobs and not body.logprobs:
         raise BadInput("top_logprobs needs logprobs", hint="Send logprobs: true.")
     wanted = read_tools(body.tools, body.tool_choice, several=body.parallel_tool_calls)
-    return Question(
+    asked = Question(
         body.model,
         bring([message_of(one) for one in body.messages], wanted.tools),
         body.n or 1,
@@ -159,17 +143,12 @@ def question(body: Chat, who: Identity) -> Question:
         body.seed,
         body.stops,
         body.top_logprobs or 0,
-        who.session,
-        who.user,
-        who.turn,
-        who.trainable,
-        who.kept,
         forced=wanted.forced,
         several=wanted.several,
         settings=body.settings,
-        memory=who.memory,
         **bends(body),
     )
+    return who.asks(asked)
 
 
 def passage(body: Completion) -> Passage:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from anubhav.errors import BadInput
+from anubhav.http.fields import Body
 from anubhav.types.sampling import Grammar
 
 _Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
@@ -15,11 +16,7 @@ _Choices = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_len
 _ANY_OBJECT: Final = Grammar("json_schema", '{"type":"object"}')
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """`strict` changes nothing: every schema is held to, and one that cannot be is refused."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -27,7 +24,7 @@ class JsonSchema(_Body):
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
@@ -44,7 +41,7 @@ class Structured(BaseModel):
     json_object: bool | None = None
 
 
-class Bent(_Body):
+class Bent(Body):
     """The part of a request that bends its samples."""
 
     presence_penalty: _Penalty | None = None

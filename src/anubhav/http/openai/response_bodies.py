@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints
 
 from anubhav.errors import BadInput
 from anubhav.flows.questions import Question
+from anubhav.http.fields import Limit, Long, ModelName, Spoken, Temperature, TopP
 from anubhav.http.identity import Identity
-from anubhav.http.memories import MemoryField
 from anubhav.http.openai.items import Item, Lenient, Text, read_items, settle
 from anubhav.http.tools import Wanted, bring, declared, wanted
 from anubhav.types.chat import Message
@@ -22,7 +22,7 @@ Short = Annotated[str, StringConstraints(max_length=200)]
 class Tool(Lenient):
     type: Short
     name: Short | None = None
-    description: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    description: Long | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
@@ -46,14 +46,14 @@ class Reasoning(Lenient):
     effort: Short | None = None
 
 
-class Create(Lenient):
-    model: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+class Create(Spoken):
+    model: ModelName
     input: Text | Annotated[list[Item], Field(max_length=10_000)] = ""
     instructions: Text | None = None
     stream: bool | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    max_output_tokens: Limit | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     include: list[str] | None = None
     tools: Annotated[list[Tool], Field(max_length=1024)] | None = None
@@ -63,16 +63,6 @@ class Create(Lenient):
     reasoning: Reasoning | None = None
     previous_response_id: Short | None = None
     background: bool | None = None
-    # Who talks, as clients say it; what is no name there is looked over, so it may be anything.
-    conversation: Any = None
-    metadata: Any = None
-    session_id: Any = None
-    client_metadata: Any = None
-    user: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
-    store: Any = None
-    memory: MemoryField = None
 
     @property
     def logprobs(self) -> bool:
@@ -105,24 +95,19 @@ def question(body: Create, who: Identity, before: tuple[Message, ...]) -> Questi
     messages = settle([*told, *before, *body.messages])
     if not any(message.role in ("user", "tool") for message in messages):
         raise BadInput("There is nothing to answer", hint="Send input with a user's message.")
-    return Question(
+    asked = Question(
         body.model,
         bring(messages, tools.tools),
         max_tokens=body.max_output_tokens,
         temperature=1.0 if body.temperature is None else body.temperature,
         top_p=body.top_p or 1.0,
         top_logprobs=body.top_logprobs or 0,
-        session=who.session,
-        user=who.user,
-        turn=who.turn,
-        trainable=who.trainable,
-        kept=who.kept,
         grammar=_grammar(body),
         forced=tools.forced,
         several=tools.several,
-        memory=who.memory,
         settings={"enable_thinking": False} if body.reasoning and body.reasoning.effort == "none" else None,
     )
+    return who.asks(asked)
 
 
 def _wanted(body: Create) -> Wanted:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from anubhav.errors import BadInput, Gone
+from anubhav.errors import BadInput
 from anubhav.flows import chat
 from anubhav.flows.continuing import find_told
 from anubhav.flows.conversing import follow
@@ -13,11 +13,12 @@ from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
 from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
-from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.hangup import EventStream, answered
 from anubhav.http.identity import identify
 from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, conversations, response_answers, response_bodies
 from anubhav.http.openai.items import join
+from anubhav.http.streaming import DONE, streamed
 from anubhav.types.chat import Message
 from anubhav.types.models import Principal
 
@@ -45,12 +46,10 @@ async def create_response(
     told = answers.token_logprobs(house.renderers[reply.voice.base_model])
     if body.stream:
         events = response_answers.events(reply, body, told)
-        return EventStream(answers.streamed(events, request.state.request_id, named=True), headers_of(reply))
+        stream = streamed(events, request.state.request_id, named=True, ending=DONE)
+        return EventStream(stream, headers_of(reply))
     response.headers.update(headers_of(reply))
-    found = await unless_gone(request.receive, response_answers.whole(reply, body, told))
-    if found is None:
-        raise Gone("The client hung up before the answer was whole")
-    return found
+    return await answered(request, response_answers.whole(reply, body, told))
 
 
 @_api.get("/responses/{name}", dependencies=[Depends(needs("sample", "read"))])

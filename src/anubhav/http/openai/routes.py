@@ -1,20 +1,21 @@
 """Routes of the OpenAI API, at `/v1` and, as Tinker's service has it, at `/oai/api/v1`."""
 
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from anubhav.errors import BadInput, Gone
+from anubhav.errors import BadInput
 from anubhav.flows import chat, complete
 from anubhav.flows.house import House
 from anubhav.http.auth import needs, principal
 from anubhav.http.description import tells
 from anubhav.http.entrance import house_of
-from anubhav.http.hangup import EventStream, unless_gone
+from anubhav.http.hangup import EventStream, answered
 from anubhav.http.identity import identify
 from anubhav.http.memories import headers_of
 from anubhav.http.openai import answers, bodies, embeddings, files, texts, tokens, tuning
+from anubhav.http.streaming import DONE, streamed
 from anubhav.types.models import Principal
 
 _api = APIRouter()
@@ -65,7 +66,7 @@ async def chat_completions(
         events = answers.events(reply, renderer, shown)
         return _stream(events, request, headers_of(reply))
     response.headers.update(headers_of(reply))
-    return await _whole(answers.whole(reply, renderer, asked.n, shown), request)
+    return await answered(request, answers.whole(reply, renderer, asked.n, shown))
 
 
 @_api.post("/completions", response_model=None, responses=_EITHER, dependencies=[Depends(needs("sample"))])
@@ -82,20 +83,13 @@ async def completions(
         events = texts.events(voice, parts, renderer, asked.n, logprobs=logprobs, usage=body.usage_wanted)
         return _stream(events, request)
     answer = texts.whole(voice, parts, renderer, asked.n, echo=bool(body.echo), logprobs=logprobs)
-    return await _whole(answer, request)
+    return await answered(request, answer)
 
 
 def _stream(
     events: AsyncGenerator[dict[str, Any]], request: Request, headers: Mapping[str, str] | None = None
 ) -> EventStream:
-    return EventStream(answers.streamed(events, request.state.request_id), headers)
-
-
-async def _whole(answer: Coroutine[Any, Any, dict[str, Any]], request: Request) -> dict[str, Any]:
-    found = await unless_gone(request.receive, answer)
-    if found is None:
-        raise Gone("The client hung up before the answer was whole")
-    return found
+    return EventStream(streamed(events, request.state.request_id, ending=DONE), headers)
 
 
 for _part in (tokens, embeddings, files, tuning):

@@ -1,0 +1,1 @@
+"""Serving measured: what the house adds to what its engine does."""
