@@ -204,11 +204,11 @@ def test_runs_and_checkpoints_can_be_listed_and_deleted(tinker_server: Any, trai
 
 
 def quick_error(call: Callable[[], Any]) -> Exception:
-    """The error of a call that must fail at once: within a tenth of a second, so not after retries."""
+    """The error of a call that must fail at once: the SDK's ten retries would take a minute."""
     start = time.monotonic()
     with pytest.raises((tinker.TinkerError, ValueError)) as caught:
         call()
-    assert time.monotonic() - start < 0.5, "the SDK repeated what cannot succeed"
+    assert time.monotonic() - start < 3, "the SDK repeated what cannot succeed"
     return caught.value
 
 

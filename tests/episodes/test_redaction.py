@@ -47,19 +47,19 @@ def test_everything_a_message_says_is_read() -> None:
     ],
 )  # fmt: skip
 def test_patterns_that_could_take_long_are_refused_in_no_time(regex: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BadInput):
         checked([Pattern("mine", regex)])
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("name", ["email", "phone", "card", "api-key"])
 @pytest.mark.parametrize("bait", ["a", "1", "a@", "1 ", ".", "sk-", "a.b", "-1"])
 def test_what_is_taken_is_quick_on_bait(name: str, bait: str) -> None:
     text = bait * (100_000 // len(bait))
-    started = time.monotonic()
+    started = time.process_time()
     redactor(checked([Pattern(name)])).text(text)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_names_are_unique_and_known() -> None:
