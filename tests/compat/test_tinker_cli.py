@@ -152,7 +152,12 @@ def test_weights_are_downloaded_and_the_passing_export_is_deleted(cli: Tinker, s
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files
     (config,) = Path(told["destination"]).rglob("adapter_config.json")
     assert json.loads(config.read_text())["r"] == 4
-    listed = cli.json("checkpoint", "list", "--limit", "500")["checkpoints"]
+    listed = [
+        one
+        for one in cli.json("checkpoint", "list", "--limit", "500")["checkpoints"]
+        if shelf.run in one["tinker_path"]
+    ]
+    assert listed
     assert not [one for one in listed if one["checkpoint_type"] == "external"]
 
 

@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 
 @pytest.fixture(scope="module")
 def schema(server: Loopback) -> Any:
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", headers={"x-api-key": server.key})
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json", headers={"x-api-key": server.key}, timeout=60)
 
 
 @pytest.fixture(scope="module")
