@@ -45,7 +45,7 @@ def export(remote: Remote, path: str, *, to: Path, form: Form, base: str | None,
         adapter.mkdir()
         built.mkdir()
         with tempfile.TemporaryFile(dir=work) as archive:
-            remote.download(f"{where}/archive", archive)
+            remote.save(f"{where}/archive", archive)
             _unpack(archive, adapter, base or served)
         if model is not None and form != "peft":
             export_adapter(adapter, model, built, form=form)

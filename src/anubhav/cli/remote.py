@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit
 
 import click
 
@@ -55,22 +54,6 @@ class Remote:
     def upload(self, path: str, file: BinaryIO, **fields: str) -> Any:
         """Send a file as a form does, with fields beside it."""
         return self._call("POST", path, files={"file": ("adapter.tar.gz", file, "application/gzip")}, data=fields)
-
-    def download(self, path: str, to: BinaryIO) -> None:
-        """Write into a file what the server redirects to, which must be an address of its own."""
-        with self._reached():
-            redirect = self._client.get(path)
-            place = redirect.headers.get("location", "")
-            if not redirect.is_redirect:
-                raise _refusal(redirect.status_code, _json(redirect), path)
-            if urlsplit(place)[:2] != urlsplit(self.url)[:2]:
-                raise ServerRefused("The server wants this fetched from elsewhere", hint="Ask it by its own address.")
-            with self._client.stream("GET", place) as response:
-                if not response.is_success:
-                    response.read()
-                    raise _refusal(response.status_code, _json(response), path)
-                for part in response.iter_bytes():
-                    to.write(part)
 
     def save(self, path: str, to: BinaryIO, **query: str | int) -> None:
         """Write what the server streams into a file."""
