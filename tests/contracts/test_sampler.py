@@ -66,7 +66,8 @@ async def teach(filler: Filler, folder: Path, sequence: tuple[int, ...] = (3, 7,
     await filler.trainer.create(PUPIL, LoraSpec(rank=16))
     for _ in range(steps):
         await filler.trainer.run([Pass(PUPIL, (Datum(sequence[:-1], inputs),), "cross_entropy")])
-        await filler.trainer.step(PUPIL, OptimParams(learning_rate=0.02))
+        # Twice as much and the tiny models go round and round: what they say then depends on the last bit of a sum.
+        await filler.trainer.step(PUPIL, OptimParams(learning_rate=0.01))
     await filler.trainer.save(PUPIL, made(folder), optimizer=False)
     await filler.sampler.attach(PUPIL, folder)
 
@@ -247,7 +248,7 @@ async def test_one_token_is_one_event(sampler: Sampler) -> None:
 
 
 async def test_adapters_mix_in_one_batch(filler: Filler, tmp_path: Path) -> None:
-    await teach(filler, tmp_path / "saved")
+    await teach(filler, tmp_path / "saved", steps=60)
     requests = [replace(ask(seed=seed), adapter=adapter) for seed in (1, 2) for adapter in (None, PUPIL)]
     alone = [await tokens(filler.sampler, request) for request in requests]
     assert await asyncio.gather(*(tokens(filler.sampler, request) for request in requests)) == alone
@@ -255,7 +256,7 @@ async def test_adapters_mix_in_one_batch(filler: Filler, tmp_path: Path) -> None
 
 
 async def test_closing_frees_the_slots(filler: Filler) -> None:
-    stream = cast(AsyncGenerator[Sampled], filler.sampler.sample(ask(n=3, max_tokens=CONTEXT - len(PROMPT))))
+    stream = cast(AsyncGenerator[Sampled], filler.sampler.sample(ask(n=300, max_tokens=CONTEXT - len(PROMPT))))
     await anext(stream)
     assert filler.busy()
     await stream.aclose()
