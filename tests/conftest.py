@@ -4,8 +4,11 @@ import gc
 import os
 import sys
 import warnings
+from asyncio import selector_events
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -20,6 +23,23 @@ sys.dont_write_bytecode = False
 # How long an example takes depends on who else uses the machine.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+def _leave_the_loop(transport: Any, warn: Any = warnings.warn) -> None:
+    """As asyncio's own, but its loop's selector forgets it too: else the next connection of that number is deaf.
+
+    The Tinker SDK leaves connections to the garbage collector.
+    """
+    if transport._sock is None:
+        return
+    if selector := transport._loop._selector:
+        with suppress(KeyError):
+            selector.unregister(transport._sock_fd)
+    transport._sock.close()
+    warn(f"unclosed transport {transport!r}", ResourceWarning, source=transport)
+
+
+selector_events._SelectorTransport.__del__ = _leave_the_loop  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture

@@ -57,7 +57,9 @@ def test_a_request_of_an_agent_is_answered_to_its_end(file: Path, server: Loopba
     assert answer.headers["content-type"].startswith("text/event-stream")
     end = ENDS[shape["path"].partition("?")[0]]
     assert end in lines[-3:], lines[-3:]
-    assert not [line for line in lines if '"error":{' in line]
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    assert told
+    assert not [body for body in told if body.get("error") or (body.get("response") or {}).get("error")]
 
 
 def test_claude_code_is_the_same_person_in_every_session() -> None:

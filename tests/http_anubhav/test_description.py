@@ -40,7 +40,7 @@ async def test_every_address_tells_how_it_refuses(described: dict[str, Any]) -> 
         refusal = operation["responses"]["4XX"]["content"]
         page = "text/html" in operation["responses"].get("200", {}).get("content", {})
         told = refusal["text/html" if page else "application/json"]["schema"]
-        assert page or told == {"$ref": "#/components/schemas/Refusal"}, (method, path)
+        assert told == ({"type": "string"} if page else {"$ref": "#/components/schemas/Refusal"}), (method, path)
         assert "422" not in operation["responses"]
 
 

@@ -59,7 +59,7 @@ class Server:
             environment = os.environ | {"ANUBHAV_API_KEY": KEY}
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environment)
 
-    def wait(self, seconds: float = 90) -> None:
+    def wait(self, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:

@@ -2,30 +2,18 @@
 
 import importlib
 import os
-from collections.abc import Sequence
 from contextvars import Context
 from typing import Any
 
-from anubhav.trackers.naming import PROJECT, named, track_name
-from anubhav.types.tracking import Track, TrackRow
+from anubhav.trackers.naming import PROJECT, track_name
+from anubhav.trackers.open_runs import OpenRuns
+from anubhav.types.tracking import Track
 
 
-class TrackioTracker:
+class TrackioTracker(OpenRuns):
     name = "trackio"
 
-    def __init__(self) -> None:
-        self._runs: dict[str, Any] = {}
-
-    def log(self, track: Track, rows: Sequence[TrackRow]) -> None:
-        run = self._runs.get(track.id) or self._begin(track)
-        for row in rows:
-            run.log(named(row), step=row.step)
-
-    def end(self, track: str) -> None:
-        if run := self._runs.pop(track, None):
-            run.finish()
-
-    def _begin(self, track: Track) -> Any:
+    def begin(self, track: Track) -> Any:
         trackio: Any = importlib.import_module("trackio")
 
         def begin() -> Any:
@@ -35,5 +23,4 @@ class TrackioTracker:
             )  # fmt: skip
 
         # It would end the run that was begun before in this context.
-        self._runs[track.id] = run = Context().run(begin)
-        return run
+        return Context().run(begin)
