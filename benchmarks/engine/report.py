@@ -3,7 +3,8 @@
     python -m benchmarks.engine.report RESULTS … > docs/performance.md
 
 RESULTS are files with the JSON lines; other lines in them are passed over, so a whole standard output will do. Of
-several records of the same comparison the last one counts. Records of --quick are refused: they measure nothing.
+several records of the same comparison on the same processor the last one counts; each processor has a part of its own.
+Records of --quick are refused: they measure nothing.
 """
 
 import json
@@ -93,18 +94,23 @@ BARS = (
 )  # fmt: skip
 
 
+def processor(record: Record) -> str:
+    return str(record.machine.get("processor", "an unknown processor"))
+
+
 def read(lines: Iterable[str]) -> list[Record]:
-    """The records, the last one of each comparison."""
+    """The records, the last one of each comparison on each processor."""
     found: dict[tuple[str, ...], Record] = {}
     for line in lines:
         if line.startswith('{"benchmark"'):
             record = from_line(line)
-            found[record.benchmark, record.case, record.peer_name, record.dtype] = record
+            key = (processor(record), record.benchmark, record.case, record.peer_name, record.dtype)
+            found[key] = record
     return list(found.values())
 
 
 def judged(bar: Bar, records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """A row for each record that the bar speaks of; one that says so when there is none."""
+    """A row for each record that the bar speaks of."""
     rows: list[tuple[str, ...]] = []
     meant = list(filter(bar.speaks_of, records))
     if bar.of != "ratio":
@@ -119,7 +125,7 @@ def judged(bar: Bar, records: Sequence[Record]) -> list[tuple[str, ...]]:
         else:
             shown = f"{value:.0%}" if bar.of == "share" else number(value)
             rows.append((bar.text, case, shown, "met" if bar.met(value) else "**missed**"))
-    return rows or [(bar.text, "", "", "not measured")]
+    return rows
 
 
 def page(records: Sequence[Record], pins: str) -> str:
@@ -128,17 +134,26 @@ def page(records: Sequence[Record], pins: str) -> str:
         "# Performance\n\nWritten by `benchmarks/engine/report.py` from the benchmarks' own output; run them to get "
         "your own figures. Each comparison takes turns (ours, the peer, ours …) and gives medians; the ratio is ours "
         "divided by the peer's, for the medians and as the range over the rounds. A peer that could not be run is "
-        "listed with the reason.",
-        "\n".join(f"- {line}" for line in machines(records)),
-        "## What we want to reach\n\n"
-        + table([row for bar in BARS for row in judged(bar, records)], ("bar", "case", "measured", "")),
+        "listed with the reason. Each processor has a part of its own: what wide vectors gain differs for each engine."
     ]
+    for name in dict.fromkeys(map(processor, records)):
+        parts.append(f"## {name}")
+        parts += of_processor([record for record in records if processor(record) == name])
+    if missing := [f"- {bar.text}" for bar in BARS if not any(map(bar.speaks_of, records))]:
+        parts.append("## Measured nowhere\n\n" + "\n".join(missing))
+    parts.append(f"## Versions of the peers\n\n{versions(pins)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def of_processor(records: Sequence[Record]) -> list[str]:
+    parts = ["\n".join(f"- {line}" for line in machines(records))]
+    if bars := [row for bar in BARS for row in judged(bar, records)]:
+        parts.append("### What we want to reach\n\n" + table(bars, ("bar", "case", "measured", "")))
     for benchmark, about in ABOUT.items():
         rows = [to_row(record) for record in records if record.benchmark == benchmark]
         if rows:
-            parts.append(f"## {about}\n\n`python -m benchmarks.engine.{benchmark}`\n\n{table(rows)}")
-    parts.append(f"## Versions of the peers\n\n{versions(pins)}")
-    return "\n\n".join(parts) + "\n"
+            parts.append(f"### {about}\n\n`python -m benchmarks.engine.{benchmark}`\n\n{table(rows)}")
+    return parts
 
 
 def machines(records: Sequence[Record]) -> list[str]:
@@ -146,7 +161,7 @@ def machines(records: Sequence[Record]) -> list[str]:
     seen: dict[str, list[float]] = {}
     for record in records:
         told = record.machine
-        name = f"{told.get('processor', '?')}, {told.get('threads', '?')} threads, {told.get('system', '?')}"
+        name = f"{told.get('threads', '?')} threads, {told.get('system', '?')}"
         seen.setdefault(name, []).append(told.get("busy", 0.0))
     return [f"{name}; load {min(busy):.1f} to {max(busy):.1f}" for name, busy in seen.items()]
 

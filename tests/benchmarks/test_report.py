@@ -43,7 +43,7 @@ def test_what_is_about_ours_alone_is_told_once() -> None:
 
 def test_a_bar_speaks_only_of_its_own_records() -> None:
     others = [record("mixed", "HF", 9, 1), record("8×256", "SkyRL", 9, 1), record("8×256", "HF", 9, 1, "bfloat16")]
-    assert judged(bar(dtypes=("float32",)), others) == [("faster", "", "", "not measured")]
+    assert judged(bar(dtypes=("float32",)), others) == []
 
 
 def test_what_could_not_be_run_is_named_with_the_reason() -> None:
@@ -62,9 +62,20 @@ def test_the_last_record_of_a_comparison_counts_and_other_lines_do_not() -> None
     assert read([to_line(first), "| a table |", "", to_line(last)]) == [last]
 
 
+def test_each_processor_has_its_own_part() -> None:
+    wide = record("8×256", "HF+PEFT fp32", 20, 10)
+    narrow = replace(wide, machine={**MACHINE, "processor": "a narrow one"}, ratio=1.5)
+    assert read([to_line(wide), to_line(narrow)]) == [wide, narrow]
+    first, second = page([wide, narrow], PINS.read_text()).split("## a narrow one")
+    assert "## a processor" in first
+    assert "| 2.00 " in first
+    assert "| 1.50 " in second
+    assert "- groups ≥ 5 × HF+PEFT, prompt 44" in second.split("## Measured nowhere")[1]
+
+
 def test_the_page_holds_bars_figures_machine_and_versions() -> None:
     told = page([record("8×256", "HF+PEFT fp32", 300, 100)], PINS.read_text())
-    assert "- a processor, 2 threads, a system; load 0.4 to 0.4" in told
+    assert "## a processor\n\n- 2 threads, a system; load 0.4 to 0.4" in told
     (row,) = [line for line in told.splitlines() if line.startswith("| training ≥ 1.8 × HF+PEFT fp32")]
     assert [cell.strip() for cell in row.split("|")][2:5] == ["8×256, HF+PEFT fp32, float32", "3.00", "met"]
     assert "python -m benchmarks.engine.sft" in told
