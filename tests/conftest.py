@@ -26,12 +26,14 @@ hypothesis.settings.load_profile("house")
 
 
 def _leave_the_loop(transport: Any, warn: Any = warnings.warn) -> None:
-    """As asyncio's own, but its loop's selector forgets it too: else the next connection of that number is deaf.
+    """As asyncio's own, but the transport is closed after it, and its loop's selector has forgotten it.
 
-    The Tinker SDK leaves connections to the garbage collector.
+    The Tinker SDK leaves clients to the garbage collector, which closes their sockets; what the SDK then begins in
+    `__del__` closes their transports, and takes the reader from whichever connection has the same number by then.
     """
     if transport._sock is None:
         return
+    transport._closing, transport._conn_lost = True, transport._conn_lost + 1
     if selector := transport._loop._selector:
         with suppress(KeyError):
             selector.unregister(transport._sock_fd)
