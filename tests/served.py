@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import tinker
 from fake_model import write_model
+from safetensors import safe_open
 from tinker import types
 from tiny_llama import write_llama
 
@@ -91,6 +92,13 @@ def train(
 def weight_files(data: Path) -> list[Path]:
     """Of every checkpoint; the server holds its database, the files lie open."""
     return sorted((data / "checkpoints").rglob("adapter_model.safetensors"))
+
+
+def apart(one: Path, other: Path) -> float:
+    """The largest difference of a cell between two files of weights."""
+    with safe_open(one, framework="pt") as left, safe_open(other, framework="pt") as right:
+        assert set(left.keys()) == set(right.keys())
+        return max(float((left.get_tensor(name) - right.get_tensor(name)).abs().max()) for name in left.keys())  # noqa: SIM118
 
 
 def weights(data: Path) -> list[str]:

@@ -52,8 +52,6 @@ class Settings:
 
         if self.cluster and self.sampler != "own":
             raise BadInput("In a cluster our own engine samples", hint="Leave out --sampler or --cluster.")
-        if self.cluster and self.layout:
-            raise BadInput("In a cluster one process trains", hint="Leave out --layout or --cluster.")
 
     @property
     def local(self) -> bool:

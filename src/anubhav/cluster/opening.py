@@ -12,6 +12,8 @@ from anubhav.backends.opening import Engine, open_engine
 from anubhav.errors import MissingPart
 
 if TYPE_CHECKING:
+    from anubhav.cluster.remote.connection import Node
+    from anubhav.cluster.remote.engine import RemoteEngine
     from anubhav.cluster.sharded.designs import Design
 
 
@@ -51,21 +53,50 @@ async def _there(
     choices: Choices, folders: Sequence[Path], design: "Design | None", stack: AsyncExitStack
 ) -> AsyncGenerator[tuple[Path, Engine]]:
     """On hosts of their own."""
-    from anubhav.cluster.remote.connection import connect, disconnect
+    from anubhav.cluster.remote.connection import disconnect
 
-    place = (choices.cluster or "", choices.data_dir)
     try:
-        processors = await asyncio.to_thread(connect, *place, len(folders), choices.samplers)
+        nodes = await asyncio.to_thread(_connect, choices, folders, design)
     except ModuleNotFoundError as missing:
         raise MissingPart("A cluster needs Ray", hint="pip install 'anubhav[ray]'") from missing
     stack.callback(disconnect)
-    from anubhav.cluster.remote.engine import RemoteEngine, Wanted
-
     for folder in folders:
-        engine = RemoteEngine(folder, choices.dtype, Wanted(choices.samplers, processors))
+        engine = await asyncio.to_thread(_remote, choices, folder, len(folders), nodes, design)
         stack.callback(engine.close)
         await engine.open()
         yield folder, engine
+
+
+def _connect(choices: Choices, folders: Sequence[Path], design: "Design | None") -> "list[Node]":
+    from anubhav.cluster.remote.connection import LOCAL, connect
+
+    if design and choices.cluster == LOCAL:
+        from anubhav.cluster.sharded.designs import check_machine
+
+        for folder in folders:
+            check_machine(design, folder)
+    hosts = len(folders) * (choices.samplers + (design.layout.ranks if design else 1))
+    return connect(choices.cluster or "", choices.data_dir, hosts)
+
+
+def _remote(
+    choices: Choices, folder: Path, models: int, nodes: "Sequence[Node]", design: "Design | None"
+) -> "RemoteEngine":
+    from anubhav.cluster.remote.connection import share
+    from anubhav.cluster.remote.engine import RemoteEngine, Wanted
+
+    if design is None:
+        return RemoteEngine(folder, choices.dtype, Wanted(choices.samplers, share(models, choices.samplers, nodes)))
+    from anubhav.cluster.remote.actors import far_trainer
+    from anubhav.cluster.remote.placing import check_places, places_of
+    from anubhav.cluster.sharded.designs import plan_for
+
+    check_places(design, folder, nodes, models, choices.samplers)
+    each = share(models, choices.samplers, nodes, design.layout.ranks, design.bundles or ())
+    places = places_of(design, nodes, each)
+    device = "cuda" if places.cards else "cpu"
+    plan = plan_for(design, folder, choices.dtype, device=device, threads=each)
+    return RemoteEngine(folder, choices.dtype, Wanted(choices.samplers, each), partial(far_trainer, plan, places))
 
 
 def _design(layout: str) -> "Design":

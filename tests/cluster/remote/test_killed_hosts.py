@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import tinker
-from served import HEADERS, KEY, kill, posts, served, train, weights, write_served
+from served import HEADERS, KEY, apart, kill, posts, served, train, weight_files, weights, write_served
 from tinker import types
 
 # The SDK leaves its connections to the garbage collector.
@@ -79,6 +79,34 @@ def test_a_trainer_that_is_killed_is_not_noticed_by_who_trains(model: Path, near
     assert one == other
     after = posts(far)["tiny trainer"]
     assert (after["alive"], after["term"]) == (True, before + 2)
+
+
+def test_a_rank_that_is_killed_is_not_noticed_by_who_trains(model: Path, near: str) -> None:
+    """The trainer is a gang of actors, which is put up whole again."""
+    data = model.parent / "gang"
+
+    def strike(step: int) -> None:
+        if step == 1:
+            kill(url, "tiny trainer rank 1")
+
+    alone, _ = train(near, steps=3)
+    whole = newest(model.parent / "near")
+    with served(model, data, "--cluster", "local", "--layout", "fsdp=2") as url:
+        assert set(posts(url)) == {"tiny trainer rank 0", "tiny trainer rank 1", "tiny sampler 1"}
+        quiet, _ = train(url, steps=3)
+        first = newest(data)
+        struck, path = train(url, strike, steps=3)
+        assert [row["term"] for name, row in posts(url).items() if "rank" in name] == [2, 2]
+        assert all(sample(url, path))
+    assert quiet == pytest.approx(alone, rel=1e-5)
+    assert struck == quiet
+    assert newest(data).read_bytes() == first.read_bytes()
+    assert apart(first, whole) < 1e-5
+
+
+def newest(data: Path) -> Path:
+    """The weights of the checkpoint that was saved last."""
+    return max(weight_files(data), key=lambda file: file.stat().st_mtime_ns)
 
 
 def test_a_sampler_that_is_killed_is_not_noticed_by_who_listens(far: str) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from lessons import off, tensors
-from served import HEADERS, kill, posts, served, train, weight_files, write_served
+from served import HEADERS, apart, kill, posts, served, train, weight_files, write_served
 
 from anubhav.backends.torch.models.families import read_config
 from anubhav.cluster.layout import Layout
@@ -95,7 +94,7 @@ def test_an_sdk_trains_over_ranks_as_in_one_process_and_a_killed_rank_is_not_not
     (second,) = set(weight_files(data)) - {first}
     assert first.read_bytes() == second.read_bytes()
     (whole,) = weight_files(planned.parent / "near")
-    assert off(tensors(first), tensors(whole)) < 1e-5
+    assert apart(first, whole) < 1e-5
 
 
 def test_a_plan_says_more_than_its_layout(model: Path, planned: Path) -> None:

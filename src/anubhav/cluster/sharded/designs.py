@@ -1,6 +1,7 @@
 """What `--layout` says: axes, such as tp=2,fsdp=2, or the cluster.json of a plan (`anubhav plan --write`)."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from anubhav.backends.torch.models.families import read_config
 from anubhav.backends.torch.precision import chosen
 from anubhav.cluster.layout import AXES, Layout, parse_layout
 from anubhav.cluster.planning.writing import FORMAT, sizes_of
-from anubhav.cluster.sharded.layout import check
+from anubhav.cluster.sharded.layout import check, check_room
 from anubhav.cluster.sharded.places import KINDS, Kind
 from anubhav.cluster.sharded.worker import Plan
 from anubhav.errors import BadInput
@@ -38,6 +39,18 @@ class Design:
 def read_design(text: str) -> Design:
     """Raises BadInput for what is neither."""
     return _read_plan(Path(text).expanduser()) if text.endswith(".json") else Design(parse_layout(text))
+
+
+def check_machine(design: Design, folder: Path) -> tuple[str, int]:
+    """The kind of device that its ranks would have here, and how many there are.
+
+    Raises BadInput when they are fewer than the ranks, with the nearest layout that has room.
+    """
+    config, cards = read_config(folder), torch.cuda.device_count()
+    check(design.layout, config)
+    room, what = (cards, "cards") if cards else (os.cpu_count() or 1, "processors")
+    check_room(design.layout, config, room, f"this machine has {room} {what}")
+    return ("cuda" if cards else "cpu"), room
 
 
 def plan_for(design: Design, folder: Path, dtype: str | None, *, device: str, threads: int) -> Plan:

@@ -1,16 +1,11 @@
 """One base model that a gang of this machine's processes trains, beside an engine that samples and reads."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anubhav.backends.opening import Engine
-from anubhav.backends.torch.models.families import read_config
-from anubhav.cluster.sharded.designs import Design, plan_for
-from anubhav.cluster.sharded.layout import check_room
+from anubhav.cluster.sharded.designs import Design, check_machine, plan_for
 from anubhav.cluster.sharded.trainer import ShardedTrainer
 from anubhav.ports import Reader, Sampler
 
@@ -21,12 +16,9 @@ class ShardedEngine:
 
         Raises BadInput for a layout that does not fit the model or this machine, with the nearest that does.
         """
-        cards = torch.cuda.device_count()
-        device, room = ("cuda", cards) if cards else ("cpu", os.cpu_count() or 1)
+        device, room = check_machine(design, folder)
         threads = max(1, room // design.layout.ranks)
         plan = plan_for(design, folder, dtype, device=device, threads=threads)
-        here = f"this machine has {room} {'cards' if cards else 'processors'}"
-        check_room(design.layout, read_config(folder), room, here)
         self.trainer = ShardedTrainer(plan)
         try:
             self._other = open_other()

@@ -13,7 +13,7 @@ from typing import Any
 
 from anubhav.cluster.sharded.agreeing import Elsewhere
 from anubhav.cluster.sharded.crew import Crew, Died, Fault
-from anubhav.cluster.sharded.worker import Plan
+from anubhav.cluster.sharded.worker import Address, Plan
 from anubhav.errors import AnubhavError, Broken, Lost
 
 _GRACE = 5.0
@@ -28,11 +28,17 @@ class Gang:
         self.crew, self._size = crew, plan.layout.ranks
         self.alive = True
         try:
-            address = crew.meet(plan)
+            address = self._meet(plan)
             self._ask("setup", [(rank, self._size, address, plan) for rank in range(self._size)], {}, deadline)
         except BaseException:
             self.end()
             raise
+
+    def _meet(self, plan: Plan) -> Address:
+        try:
+            return self.crew.meet(plan)
+        except Died as problem:
+            raise self._lost("a rank died as it began") from problem
 
     def call(self, method: str, *args: Any, deadline: float, **named: Any) -> list[Any]:
         """What each rank answers, by rank. Raises what all of them raise.
