@@ -19,7 +19,7 @@ from served import HEADERS, apart, kill, posts, served, train, weight_files, wri
 from anubhav.backends.torch.models.families import read_config
 from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.writing import FORMAT
-from anubhav.cluster.sharded.designs import Design, plan_for, read_design
+from anubhav.cluster.sharded.designs import Design, check_machine, check_model, plan_for, read_design
 from anubhav.cluster.sharded.layout import check_room
 from anubhav.errors import BadInput
 
@@ -100,6 +100,7 @@ def test_an_sdk_trains_over_ranks_as_in_one_process_and_a_killed_rank_is_not_not
 def test_a_plan_says_more_than_its_layout(model: Path, planned: Path) -> None:
     design = read_design(str(planned))
     assert (design.layout, design.bundles) == (Layout(fsdp=2), (2,))
+    assert check_model(design, model).layers == 2
     plan = plan_for(design, model, None, device="cpu", threads=1)
     assert (plan.kind, plan.budget, plan.recompute, plan.dtype) == ("shared_outer", 64, True, "float32")
     assert read_design("tp=2,fsdp=2") == Design(Layout(tp=2, fsdp=2))
@@ -130,7 +131,7 @@ def test_a_plan_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_plan_for_another_model_is_refused(folders: dict[str, Path], planned: Path) -> None:
     with pytest.raises(BadInput, match=r"another model: its architectures is .*Llama.*, and that of dense is .*Qwen3"):
-        plan_for(read_design(str(planned)), folders["dense"], None, device="cpu", threads=1)
+        check_machine(read_design(str(planned)), folders["dense"])
 
 
 def test_more_ranks_than_there_is_room_for_are_refused_with_what_fits(folders: dict[str, Path]) -> None:

@@ -85,7 +85,7 @@ class Actors:
             "max_task_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
         }
-        made = cast(Any, ray.remote(concurrency_groups={PULSE: 1})(Rank))
+        made = cast(Any, ray).remote(concurrency_groups={PULSE: 1})(Rank)
         return made.options(num_cpus=places.processors, num_gpus=1 if places.cards else 0, **options).remote()
 
     def meet(self, plan: Plan) -> Address:

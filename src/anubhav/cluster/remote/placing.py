@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anubhav.backends.torch.models.families import read_config
 from anubhav.cluster.remote.connection import Node, fit
-from anubhav.cluster.sharded.designs import Design
-from anubhav.cluster.sharded.layout import check, check_room
+from anubhav.cluster.sharded.designs import Design, check_model
+from anubhav.cluster.sharded.layout import check_room
 from anubhav.errors import BadInput
 
 
@@ -33,8 +32,7 @@ class Places:
 
 def check_places(design: Design, folder: Path, nodes: Sequence[Node], models: int, samplers: int) -> None:
     """Raises BadInput when a gang for each model finds no room beside the samplers, with what would."""
-    config = read_config(folder)
-    check(design.layout, config)
+    config = check_model(design, folder)
     cards = any(node.cards for node in nodes)
     rooms = [node.cards if cards else node.processors for node in nodes]
     free = max(0, sum(rooms) - (0 if cards else models * samplers)) // models

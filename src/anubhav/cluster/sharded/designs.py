@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from anubhav.backends.torch.layers.config import ModelConfig
 from anubhav.backends.torch.models.families import read_config
 from anubhav.backends.torch.precision import chosen
 from anubhav.cluster.layout import AXES, Layout, parse_layout
@@ -41,20 +42,8 @@ def read_design(text: str) -> Design:
     return _read_plan(Path(text).expanduser()) if text.endswith(".json") else Design(parse_layout(text))
 
 
-def check_machine(design: Design, folder: Path) -> tuple[str, int]:
-    """The kind of device that its ranks would have here, and how many there are.
-
-    Raises BadInput when they are fewer than the ranks, with the nearest layout that has room.
-    """
-    config, cards = read_config(folder), torch.cuda.device_count()
-    check(design.layout, config)
-    room, what = (cards, "cards") if cards else (os.cpu_count() or 1, "processors")
-    check_room(design.layout, config, room, f"this machine has {room} {what}")
-    return ("cuda" if cards else "cpu"), room
-
-
-def plan_for(design: Design, folder: Path, dtype: str | None, *, device: str, threads: int) -> Plan:
-    """The design for one model and one kind of machine. Raises BadInput when it is not for this model."""
+def check_model(design: Design, folder: Path) -> ModelConfig:
+    """Raises BadInput when it is for another model, or does not fit this one."""
     found = sizes_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     for name, planned in design.sizes.items():
         if found.get(name, planned) != planned:
@@ -62,7 +51,24 @@ def plan_for(design: Design, folder: Path, dtype: str | None, *, device: str, th
                 f"The plan is for another model: its {name} is {planned}, and that of {folder.name} is {found[name]}",
                 hint=f"Plan this one: anubhav plan --model {folder} --write FOLDER",
             )
-    check(design.layout, read_config(folder))
+    config = read_config(folder)
+    check(design.layout, config)
+    return config
+
+
+def check_machine(design: Design, folder: Path) -> tuple[str, int]:
+    """The kind of device that its ranks would have here, and how many there are.
+
+    Raises BadInput when they are fewer than the ranks, with the nearest layout that has room.
+    """
+    config, cards = check_model(design, folder), torch.cuda.device_count()
+    room, what = (cards, "cards") if cards else (os.cpu_count() or 1, "processors")
+    check_room(design.layout, config, room, f"this machine has {room} {what}")
+    return ("cuda" if cards else "cpu"), room
+
+
+def plan_for(design: Design, folder: Path, dtype: str | None, *, device: str, threads: int) -> Plan:
+    """The design for a model that it fits and one kind of machine."""
     return Plan(
         folder,
         design.layout,
