@@ -22,7 +22,7 @@ from typing import Any
 
 from anubhav.app import pull_model
 from anubhav.backends.opening import Engine, open_engine
-from anubhav.cluster.remote.connection import connect, disconnect
+from anubhav.cluster.remote.connection import connect, disconnect, share
 from anubhav.settings import default_models_dir
 from anubhav.types.arrays import floats, ints
 from anubhav.types.ids import AdapterId
@@ -101,7 +101,7 @@ async def compare(far: Side, near: Side, rounds: int) -> dict[str, dict[str, Any
 
 
 async def measure(folder: Path, scratch: Path, rank: int, rounds: int) -> dict[str, Any]:
-    processors = connect("local", scratch, models=1, samplers=1)
+    processors = share(1, 1, connect("local", scratch, hosts=2))
     from anubhav.cluster.remote.engine import RemoteEngine, Wanted
 
     remote = RemoteEngine(folder, None, Wanted(1, processors))

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from anubhav.backends.opening import Engine, open_engine
+from anubhav.backends.opening import Engine
 from anubhav.catalog.folders import write_manifest
 from anubhav.catalog.library import Library
+from anubhav.cluster.opening import Choices, open_engines
 from anubhav.cluster.planning.apart import plan_apart
 from anubhav.cluster.planning.hardware import HARDWARE
 from anubhav.cluster.planning.models import MODELS
@@ -28,7 +29,7 @@ from anubhav.episodes.people import People
 from anubhav.episodes.policies import Policies
 from anubhav.episodes.recorder import Recorder
 from anubhav.episodes.talks import Talks
-from anubhav.errors import BadInput, MissingPart, NotFound
+from anubhav.errors import BadInput, NotFound
 from anubhav.flows.house import House
 from anubhav.flows.improve import begin_again
 from anubhav.flows.keyring import Keyring
@@ -168,8 +169,8 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.callback(database.close)
         couriers = open_trackers(settings.trackers, settings.data_dir)
         engines: dict[Path, Engine] = {}
-        opened = _in_cluster(settings, models, stack) if settings.cluster else _here(settings, models, stack)
-        async for folder, engine in opened:
+        folders = list({model.folder: None for model in models.values()})
+        async for folder, engine in open_engines(_choices(settings), folders, stack):
             engines[folder] = engine
         renderers = {folder: Renderer(folder) for folder in engines}
         house = _join(settings, database, models, engines, renderers, couriers)
@@ -193,36 +194,10 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         yield house, Keyring(database, kept_secret(settings.data_dir / "token-key"))
 
 
-async def _here(
-    settings: Settings, models: Mapping[str, Model], stack: AsyncExitStack
-) -> AsyncGenerator[tuple[Path, Engine]]:
-    """An engine for each folder, in this process."""
-    for folder in {model.folder: None for model in models.values()}:
-        engine = await asyncio.to_thread(open_engine, folder, settings.dtype, settings.sampler)
-        stack.callback(engine.close)
-        yield folder, engine
-
-
-async def _in_cluster(
-    settings: Settings, models: Mapping[str, Model], stack: AsyncExitStack
-) -> AsyncGenerator[tuple[Path, Engine]]:
-    """An engine for each folder, on hosts of their own."""
-    from anubhav.cluster.remote.connection import connect, disconnect
-
-    folders = list({model.folder: None for model in models.values()})
-    place = (settings.cluster or "", settings.data_dir)
-    try:
-        processors = await asyncio.to_thread(connect, *place, len(folders), settings.samplers)
-    except ModuleNotFoundError as missing:
-        raise MissingPart("A cluster needs Ray", hint="pip install 'anubhav[ray]'") from missing
-    stack.callback(disconnect)
-    from anubhav.cluster.remote.engine import RemoteEngine, Wanted
-
-    for folder in folders:
-        engine = RemoteEngine(folder, settings.dtype, Wanted(settings.samplers, processors))
-        stack.callback(engine.close)
-        await engine.open()
-        yield folder, engine
+def _choices(settings: Settings) -> Choices:
+    return Choices(
+        settings.dtype, settings.sampler, settings.layout, settings.cluster, settings.samplers, settings.data_dir
+    )
 
 
 @asynccontextmanager

@@ -32,6 +32,8 @@ class Settings:
     """The operator's key when it was chosen by hand; otherwise one is made and kept in the data folder."""
     sampler: Literal["own", "vllm"] = "own"
     """What samples: the engine that trains too, or a vLLM server beside it."""
+    layout: str | None = None
+    """Of a sharded trainer: axes such as `tp=2,fsdp=2`, or a plan's cluster.json; None: one process trains."""
     cluster: str | None = None
     """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
     samplers: int = 1

@@ -64,6 +64,12 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     help="What answers: our own engine, or vLLM in an environment of its own (anubhav setup vllm).",
 )
 @click.option(
+    "--layout",
+    envvar="ANUBHAV_LAYOUT",
+    metavar="AXES",
+    help="Shard the trainer over processes: tp=2,fsdp=2 (docs/sharding.md), or the cluster.json of a plan.",
+)
+@click.option(
     "--cluster",
     envvar="ANUBHAV_CLUSTER",
     metavar="ADDRESS",
@@ -110,6 +116,7 @@ def serve(  # noqa: PLR0913 - one for each option
     aliases: tuple[tuple[str, str], ...],
     dtype: str | None,
     sampler: Literal["own", "vllm"],
+    layout: str | None,
     cluster: str | None,
     samplers: int,
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...],
@@ -133,6 +140,7 @@ def serve(  # noqa: PLR0913 - one for each option
         dtype=dtype,
         api_key=preset_key(),
         sampler=sampler,
+        layout=layout,
         cluster=cluster,
         samplers=samplers,
         trackers=trackers,

@@ -5,10 +5,10 @@ from typing import Any, get_args
 import pytest
 from tiny_configs import DENSE, LATENT, MIXTURE, ODD, TIED
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, ExpertLayout
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.hardware import HARDWARE
-from anubhav.cluster.planning.layout import Layout
 from anubhav.cluster.planning.memory import Load, rank_bytes
 from anubhav.cluster.planning.models import MODELS
 from anubhav.cluster.planning.probe.process import Probe

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from tiny_configs import DENSE, LATENT
 
 from anubhav.cli import main
+from anubhav.cluster.sharded.designs import read_design
 
 
 def run(*arguments: str) -> Result:
@@ -82,6 +84,9 @@ def test_a_plan_is_written(planned: None, folder: str, tmp_path: Path) -> None:
     assert [rank for node in placed["placement"]["ranks"] for rank in node] == list(range(16))
     assert placed["stages"][-1][-1] == 4
     assert json.loads((to / "plan.json").read_text())["best"]["layout"] == layout
+    design = read_design(str(to / "cluster.json"))  # as `anubhav serve --layout` does
+    assert (asdict(design.layout), design.kind, design.budget, design.bundles) == (layout, "shared_outer", 128, (8, 8))
+    assert design.sizes["n_routed_experts"] == LATENT["n_routed_experts"]
     assert run("--model", folder, "--write", str(to)).exit_code == 1
 
 

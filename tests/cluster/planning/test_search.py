@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from tiny_configs import DENSE, LATENT
 
+from anubhav.cluster.layout import Layout, parse_layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.hardware import GB, HARDWARE, find_hardware
-from anubhav.cluster.planning.layout import Layout, fault, parse_layout, stages
+from anubhav.cluster.planning.layout import fault, stages
 from anubhav.cluster.planning.memory import Load
 from anubhav.cluster.planning.models import MODELS
 from anubhav.cluster.planning.probe.process import Probe

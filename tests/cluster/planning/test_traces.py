@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tiny_configs import DENSE, LATENT, MIXTURE, TIED
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
-from anubhav.cluster.planning.layout import Layout
 from anubhav.cluster.planning.memory import Load, rank_bytes
 from anubhav.cluster.planning.models import MODELS
 from anubhav.cluster.planning.probe.process import Probe

@@ -4,58 +4,28 @@ The server is `anubhav serve --cluster local`, and what it computes is compared 
 """
 
 import gc
-import hashlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 import tinker
-from fake_model import write_model
+from served import HEADERS, KEY, apart, kill, posts, served, train, weight_files, weights, write_served
 from tinker import types
-from tiny_llama import write_llama
 
 # The SDK leaves its connections to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-KEY = "tml-cluster-test-0123456789abcdef"
-HEADERS = {"x-api-key": KEY}
-STEPS, LONG = 12, 400
-
-
-@contextmanager
-def served(model: Path, data: Path, *options: str) -> Iterator[str]:
-    """The URL of a server in a process of its own."""
-    command = [sys.executable, "-m", "anubhav", "serve", "--port", "0", "--model", str(model), "--data-dir", str(data)]
-    environment = {**os.environ, "ANUBHAV_API_KEY": KEY}
-    environment.pop("RAY_AUTH_MODE", None)
-    log = data.with_suffix(".log")
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        )
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout)
-        line = next((line for line in lines if "Status page" in line), None)
-        assert line is not None, log.read_text()[-3000:]
-        yield line.split()[2].partition("/?")[0]
-    finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()
+LONG = 400
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,10 +38,7 @@ def collect_what_the_sdk_leaves() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cluster") / "tiny"
-    write_model(folder)
-    write_llama(folder, vocab=258, context=512)
-    return folder
+    return write_served(tmp_path_factory.mktemp("cluster") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -84,46 +51,6 @@ def far(model: Path) -> Iterator[str]:
 def near(model: Path) -> Iterator[str]:
     with served(model, model.parent / "near") as url:
         yield url
-
-
-def posts(url: str) -> dict[str, dict[str, Any]]:
-    return {row["post"]: row for row in httpx2.get(f"{url}/v1/cluster", headers=HEADERS, timeout=60).json()["data"]}
-
-
-def kill(url: str, post: str) -> None:
-    os.kill(posts(url)[post]["pid"], signal.SIGKILL)
-
-
-def batch(step: int) -> list[types.Datum]:
-    chance = random.Random(step)
-    rows = [[chance.randrange(2, 200) for _ in range(9)] for _ in range(4)]
-    return [
-        types.Datum(
-            model_input=types.ModelInput.from_ints(row[:-1]),
-            loss_fn_inputs={"target_tokens": row[1:], "weights": [1.0] * 8},
-        )
-        for row in rows
-    ]
-
-
-def train(url: str, meanwhile: Callable[[int], None] = lambda _: None) -> tuple[list[float], str]:
-    """The losses of a run and the path of its weights."""
-    losses: list[float] = []
-    with tinker.ServiceClient(base_url=url, api_key=KEY) as service:
-        client = service.create_lora_training_client("tiny", rank=4, seed=1).result()
-        for step in range(STEPS):
-            passes = [client.forward_backward(batch(step + part), "cross_entropy") for part in (0, 10_000)]
-            update = client.optim_step(types.AdamParams(learning_rate=1e-2))
-            meanwhile(step)
-            losses.append(sum(one.result().metrics["loss:sum"] for one in passes))
-            update.result()
-        return losses, client.save_weights_for_sampler("final").result().path
-
-
-def weights(data: Path) -> list[str]:
-    """SHA-256 of every checkpoint's weights; the server holds its database, the files lie open."""
-    files = (data / "checkpoints").rglob("adapter_model.safetensors")
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 def sample(url: str, path: str, meanwhile: Callable[[], None] = lambda: None) -> list[list[int]]:
@@ -152,6 +79,34 @@ def test_a_trainer_that_is_killed_is_not_noticed_by_who_trains(model: Path, near
     assert one == other
     after = posts(far)["tiny trainer"]
     assert (after["alive"], after["term"]) == (True, before + 2)
+
+
+def test_a_rank_that_is_killed_is_not_noticed_by_who_trains(model: Path, near: str) -> None:
+    """The trainer is a gang of actors, which is put up whole again."""
+    data = model.parent / "gang"
+
+    def strike(step: int) -> None:
+        if step == 1:
+            kill(url, "tiny trainer rank 1")
+
+    alone, _ = train(near, steps=3)
+    whole = newest(model.parent / "near")
+    with served(model, data, "--cluster", "local", "--layout", "fsdp=2") as url:
+        assert set(posts(url)) == {"tiny trainer rank 0", "tiny trainer rank 1", "tiny sampler 1"}
+        quiet, _ = train(url, steps=3)
+        first = newest(data)
+        struck, path = train(url, strike, steps=3)
+        assert [row["term"] for name, row in posts(url).items() if "rank" in name] == [2, 2]
+        assert all(sample(url, path))
+    assert quiet == pytest.approx(alone, rel=1e-5)
+    assert struck == quiet
+    assert newest(data).read_bytes() == first.read_bytes()
+    assert apart(first, whole) < 1e-5
+
+
+def newest(data: Path) -> Path:
+    """The weights of the checkpoint that was saved last."""
+    return max(weight_files(data), key=lambda file: file.stat().st_mtime_ns)
 
 
 def test_a_sampler_that_is_killed_is_not_noticed_by_who_listens(far: str) -> None:

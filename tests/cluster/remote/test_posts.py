@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError
 import anubhav
 from anubhav.cluster.remote import post as posts
 from anubhav.cluster.remote import sampler as sampling
-from anubhav.cluster.remote.connection import share
+from anubhav.cluster.remote.connection import Node, share
 from anubhav.cluster.remote.host import Host
 from anubhav.cluster.remote.post import Post
 from anubhav.cluster.remote.sampler import RemoteSampler
@@ -216,7 +216,7 @@ async def test_the_same_beginning_goes_to_the_same_host_and_a_crowd_spreads(plac
     [(1, 1, [4], 2), (1, 2, [4], 1), (1, 2, [2, 2], 1), (1, 1, [2, 2], 2), (1, 1, [8, 1], 4), (2, 1, [0, 4], 1)],
 )
 def test_every_host_finds_room(models: int, samplers: int, nodes: list[int], each: int) -> None:
-    assert share(models, samplers, nodes) == each
+    assert share(models, samplers, [Node(count) for count in nodes]) == each
 
 
 @pytest.mark.parametrize(
@@ -224,4 +224,4 @@ def test_every_host_finds_room(models: int, samplers: int, nodes: list[int], eac
 )
 def test_hosts_that_do_not_fit_are_refused_with_what_would(models: int, nodes: list[int], hint: str) -> None:
     with pytest.raises(BadInput, match=f"3 processors .* 2 nodes. {hint}"):
-        share(models, 4, nodes)
+        share(models, 4, [Node(count) for count in nodes])

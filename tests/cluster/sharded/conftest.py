@@ -13,7 +13,7 @@ import pytest
 from tiny import Gangs, write_tiny
 from tiny_llama import write_llama
 
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.places import Kind
 from anubhav.cluster.sharded.trainer import ShardedTrainer
 from anubhav.cluster.sharded.worker import Plan

@@ -12,8 +12,8 @@ import pytest
 from lessons import ADA, SPEC, go, lesson
 from tiny import Gangs
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.census import Census
-from anubhav.cluster.sharded.layout import Layout
 from anubhav.types.training import Pass
 
 
@@ -41,7 +41,7 @@ async def test_a_rank_has_its_share_and_gathers_a_layer_at_a_time(gangs: Gangs, 
         split = layout.ep if ".experts." in name and layout.ep > 1 else layout.fsdp
         assert max(shares) <= math.ceil(whole / split)
         if ".experts." in name:
-            assert shares == [whole // layout.world] * layout.world
+            assert shares == [whole // layout.ranks] * layout.ranks
     for rank in ranks:
         weights = {name: sizes for name, sizes in rank.rest.items() if ".experts." not in name}
         layers = max(cells(weights, f"layers.{number}.") for number in range(4))

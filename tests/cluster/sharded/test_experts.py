@@ -10,7 +10,7 @@ from tiny import Gangs
 from torch import Tensor
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.places import Kind
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec, Pass

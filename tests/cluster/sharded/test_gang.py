@@ -12,7 +12,7 @@ import pytest
 from lessons import ADA, BOB, SPEC, STEP, go, lesson, made, plain
 from tiny import Gangs
 
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.trainer import ShardedTrainer
 from anubhav.cluster.sharded.worker import Plan
 from anubhav.errors import BadInput, Broken, Lost, NotFound
@@ -54,7 +54,7 @@ async def test_one_rank_lost_is_the_gang_lost_and_a_new_one_goes_on(
         await trainer.step(ADA, STEP)
     await trainer.save(ADA, made(tmp_path / "saved"), optimizer=True)
     before = await go(trainer, Pass(ADA, lesson(3), "cross_entropy"))
-    old = [process.pid for process in trainer._gang._processes]
+    old = [process.pid for process in trainer._gang.crew._processes]
     trainer.deadline = 3.0
     os.kill(old[1], blows[0])
     under_way = asyncio.create_task(trainer.run([Pass(ADA, lesson(3), "cross_entropy")]))
@@ -139,6 +139,6 @@ async def test_a_caller_that_goes_away_leaves_the_ranks_in_step(lasting: Sharded
 
 def test_a_layout_that_does_not_fit_starts_nothing(folders: dict[str, Path]) -> None:
     before = ranks()
-    with pytest.raises(BadInput, match="The nearest that works on 3 processes: fsdp3"):
+    with pytest.raises(BadInput, match="The nearest that works on 3 processes: fsdp=3"):
         ShardedTrainer(Plan(folders["dense"], Layout(tp=3)))
     assert ranks() == before

@@ -13,7 +13,7 @@ from lessons import ADA, STEP, Learnt, apart, begin_at, learn, lesson, off, plai
 from tiny import Gangs
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.ports import Trainer
 from anubhav.types.arrays import floats
 from anubhav.types.training import Datum, OptimParams, Pass

@@ -8,7 +8,8 @@ import torch
 
 from anubhav.backends.torch.layers.adapters import fresh_adapter, split
 from anubhav.backends.torch.models.families import read_config
-from anubhav.cluster.sharded.layout import Layout, Seat
+from anubhav.cluster.layout import Layout
+from anubhav.cluster.sharded.layout import Seat
 from anubhav.cluster.sharded.pieces import Cut, Style
 from anubhav.cluster.sharded.places import KINDS, Kind, Place, fresh, places
 from anubhav.errors import BadInput
@@ -29,7 +30,7 @@ def test_every_cell_has_one_speaker_and_every_holder_is_in_its_group(
     dense = next(place for place in found if place.copies is None)
     cases = [*((dense, style) for style in styles), *((place, None) for place in found if place.copies)]
     for (place, style), half in itertools.product(cases, (0, 1)):
-        seats = [Seat.of(rank, layout) for rank in range(layout.world)]
+        seats = [Seat.of(rank, layout) for rank in range(layout.ranks)]
         pieces = [Cut(layout, seat).pieces(place, style)[half] for seat in seats]
         spoken = torch.zeros(place.shapes[half])
         for piece in pieces:

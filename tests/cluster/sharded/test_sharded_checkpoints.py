@@ -10,7 +10,7 @@ from safetensors import safe_open
 from tiny import Gangs
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.errors import BadInput
 from anubhav.ports import Trainer
 from anubhav.types.training import OptimParams, Pass

@@ -2,6 +2,6 @@
 
 from test_distillation import *  # noqa: F403
 
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 
 LAYOUT = Layout(pp=2)

@@ -2,6 +2,6 @@
 
 from test_objectives import *  # noqa: F403
 
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 
 LAYOUT = Layout(fsdp=2, sp=2)

@@ -11,7 +11,7 @@ from tiny import Gangs
 from transformers import AutoModelForCausalLM
 
 from anubhav.backends.torch.engine import TorchEngine
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.errors import BadInput
 from anubhav.ports import Trainer
 from anubhav.types.arrays import ints

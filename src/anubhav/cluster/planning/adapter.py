@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.census import Census, Weight
-from anubhav.cluster.planning.layout import Layout
 from anubhav.errors import BadInput
 
 ExpertLayout = Literal["tied", "per-expert", "shared-outer", "rank-normalised"]

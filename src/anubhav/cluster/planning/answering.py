@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anubhav.cluster.layout import parse_layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.hardware import GB, Hardware, find_hardware
-from anubhav.cluster.planning.layout import parse_layout
 from anubhav.cluster.planning.memory import Load
 from anubhav.cluster.planning.plan import Question, plan
 from anubhav.cluster.planning.report import describe

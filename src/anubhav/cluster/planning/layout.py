@@ -1,61 +1,9 @@
-"""How the ranks of a trainer share a model: tensor, pipeline, expert and sequence parallelism over sharded data."""
+"""Which layouts a model can have, by its census, and the layers of their stages."""
 
-from dataclasses import asdict, dataclass
-from itertools import pairwise, starmap
+from itertools import pairwise
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.census import Census
-from anubhav.errors import BadInput
-
-AXES = ("tp", "pp", "ep", "sp", "fsdp")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """So many ranks as tp × fsdp × pp.
-
-    The experts lie on ep of a stage's tp × fsdp ranks; sp of the fsdp ranks share a sequence.
-    """
-
-    tp: int = 1
-    pp: int = 1
-    ep: int = 1
-    sp: int = 1
-    fsdp: int = 1
-
-    @property
-    def ranks(self) -> int:
-        return self.tp * self.pp * self.fsdp
-
-    @property
-    def stage_ranks(self) -> int:
-        return self.tp * self.fsdp
-
-    @property
-    def efsdp(self) -> int:
-        """The ranks that have the same experts and shard them among themselves."""
-        return self.stage_ranks // self.ep
-
-    @property
-    def batches(self) -> int:
-        """Sequences that are computed at the same time, each by sp × tp ranks of a stage."""
-        return self.fsdp // self.sp
-
-    def __str__(self) -> str:
-        return " ".join(starmap("{}={}".format, asdict(self).items()))
-
-
-def parse_layout(text: str) -> Layout:
-    """`tp=2,fsdp=8,ep=16`; what is not named is 1."""
-    sizes: dict[str, int] = {}
-    for part in text.split(","):
-        axis, _, size = part.strip().partition("=")
-        if axis not in AXES or not size.isdecimal() or int(size) < 1:
-            raise BadInput(
-                f"{part.strip()!r} is no part of a layout",
-                hint=f"Write AXIS=SIZE with the axes {', '.join(AXES)}, for example tp=2,fsdp=8,ep=16.",
-            )
-        sizes[axis] = int(size)
-    return Layout(**sizes)
 
 
 def fault(census: Census, layout: Layout) -> str | None:

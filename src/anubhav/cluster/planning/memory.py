@@ -8,9 +8,10 @@ bytes per token and unit of width, fitted to traces of the real modules (`probe.
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, unstored_values, values_on_rank
 from anubhav.cluster.planning.census import Census, Weight
-from anubhav.cluster.planning.layout import Layout, stages
+from anubhav.cluster.planning.layout import stages
 
 BASE_BYTES = 2
 """Of a frozen weight, in bf16; of a checkpointed activation and of a value in the cache as well."""

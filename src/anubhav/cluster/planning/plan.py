@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, ExpertLayout, adapter_parameters
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.hardware import GB, HARDWARE, Hardware
-from anubhav.cluster.planning.layout import Layout, fault, stages
+from anubhav.cluster.planning.layout import fault, stages
 from anubhav.cluster.planning.memory import Comparison, Load, RankBytes, compare
 from anubhav.cluster.planning.models import find_config
 from anubhav.cluster.planning.probe.process import Probe, open_probe
@@ -165,7 +166,7 @@ def _chosen(census: Census, question: Question, found: Found) -> Option:
     layout = question.layout
     assert layout is not None
     near = nearest(layout, found.fitting)
-    hint = f"The nearest that fits is --layout {_option(near.layout)}." if near else _advice(census, question)
+    hint = f"The nearest that fits is --layout {near.layout}." if near else _advice(census, question)
     if layout.ranks != question.gpus:
         raise BadInput(
             f"{layout} makes {layout.ranks} ranks (tp × pp × fsdp), and --gpus is {question.gpus}", hint=hint
@@ -217,7 +218,3 @@ def _advice(census: Census, question: Question) -> str:
     if not found:
         return "Nothing near fits: take cards with more memory, or a smaller --rank."
     return f"The nearest plan that works: {', or '.join(found)}."
-
-
-def _option(layout: Layout) -> str:
-    return str(layout).replace(" ", ",")

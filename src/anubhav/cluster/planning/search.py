@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.hardware import Hardware
-from anubhav.cluster.planning.layout import Layout, fault
+from anubhav.cluster.planning.layout import fault
 from anubhav.cluster.planning.memory import Load, RankBytes, rank_bytes
 from anubhav.cluster.planning.timing import Estimate, estimate
 from anubhav.cluster.planning.traffic import Collective, collectives

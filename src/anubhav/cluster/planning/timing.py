@@ -6,10 +6,11 @@ Computing and reading weights hide one another and the gathering of weights; oth
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, values_on_rank
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.hardware import Hardware
-from anubhav.cluster.planning.layout import Layout, stages
+from anubhav.cluster.planning.layout import stages
 from anubhav.cluster.planning.memory import BASE_BYTES, Load, unsharded
 from anubhav.cluster.planning.traffic import Collective
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, values_on_rank
 from anubhav.cluster.planning.census import Census, Weight
-from anubhav.cluster.planning.layout import Layout, stages
+from anubhav.cluster.planning.layout import stages
 from anubhav.cluster.planning.memory import BASE_BYTES, GRADIENT_BYTES, LOGITS, Load, is_gathered, unsharded
 
 Axis = Literal["fsdp", "efsdp", "ep", "tp", "sp", "pp"]

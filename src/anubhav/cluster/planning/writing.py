@@ -1,19 +1,22 @@
 """The plan as files: all of it as JSON, where its ranks go, and the same layout for other engines.
 
-`cluster.json` is what places a trainer: a bundle of cards for each node, the ranks of each bundle, the layout.
+`cluster.json` is what places a trainer, and what `anubhav serve --layout` reads: the layout, a bundle of cards for each
+node, the ranks of each bundle, and the sizes of the model that it is for.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from anubhav.cluster.planning.engines import megatron_bridge, skyrl, verl
+from anubhav.cluster.planning.models import find_config
 from anubhav.cluster.planning.plan import Plan
 from anubhav.cluster.planning.report import describe
 from anubhav.errors import BadInput
 
-FORMAT = 1
+FORMAT = 2
 _KINDS = {
     "tied": "tied",
     "per-expert": "per_expert",
@@ -21,6 +24,19 @@ _KINDS = {
     "rank-normalised": "normalised",
 }
 """As the sharded trainer calls them."""
+_SIZES = (
+    "architectures",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "moe_intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_experts",
+    "n_routed_experts",
+)
+"""By which a model's configuration is known again."""
 
 
 def write_plan(plan: Plan, folder: Path) -> None:
@@ -46,6 +62,7 @@ def placement(plan: Plan) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": question.model,
+        "architecture": sizes_of(find_config(question.model)),
         "trainer": {
             "ranks": layout.ranks,
             "layout": asdict(layout),
@@ -61,6 +78,11 @@ def placement(plan: Plan) -> dict[str, Any]:
             },
         },
     }
+
+
+def sizes_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that the configuration says."""
+    return {name: config[name] for name in _SIZES if config.get(name) is not None}
 
 
 def _json(value: Any) -> str:

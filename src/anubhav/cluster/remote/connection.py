@@ -5,6 +5,8 @@ Ray reads its environment as it is imported, so it is imported here first, and a
 
 import os
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,19 @@ from anubhav.errors import BadInput, Unavailable
 LOCAL = "local"
 
 
-def connect(address: str, data_dir: Path, models: int, samplers: int) -> int:
-    """Processors for each host, a trainer and so many samplers for every model.
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What there is of it for hosts and ranks."""
 
-    Raises Unavailable when nobody answers at the address, and BadInput when the hosts do not fit there.
+    processors: int
+    cards: int = 0
+
+
+def connect(address: str, data_dir: Path, hosts: int) -> list[Node]:
+    """The nodes of the cluster; one of its own has room for so many hosts.
+
+    Raises Unavailable when nobody answers at the address.
     """
-    hosts = models * (1 + samplers)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = address == LOCAL
     if local:
@@ -40,7 +49,8 @@ def connect(address: str, data_dir: Path, models: int, samplers: int) -> int:
             f"No Ray cluster answers at {address[:200]} ({str(problem)[:300]})",
             hint="Start one with `ray start --head`, or use --cluster local.",
         ) from problem
-    return share(models, samplers, [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]])
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(int(found.get("CPU", 0)), int(found.get("GPU", 0))) for found in alive]
 
 
 def disconnect() -> None:
@@ -49,17 +59,27 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def share(models: int, samplers: int, nodes: list[int]) -> int:
-    """So many processors that every host finds room; `nodes` says how many each node has."""
-    hosts, together = models * (1 + samplers), sum(nodes)
-    for each in range(max(nodes, default=0), 0, -1):
-        if sum(count // each for count in nodes) >= hosts:
+def share(models: int, samplers: int, nodes: Sequence[Node], ranks: int = 1, bundles: Sequence[int] = ()) -> int:
+    """Processors for each host, so many that all find room: for every model, the ranks of its trainer and its samplers.
+
+    `bundles` of ranks are each on a node of its own. Raises BadInput when they do not fit.
+    """
+    hosts, counts = models * (ranks + samplers), [node.processors for node in nodes]
+    for each in range(max(counts, default=0), 0, -1):
+        rooms = [count // each for count in counts]
+        if sum(rooms) >= hosts and fit(bundles, rooms):
             return each
-    most = together // models - 1
+    most = sum(counts) // models - ranks
     raise BadInput(
-        f"{hosts} hosts do not fit on the {together} processors of the cluster's {len(nodes)} nodes",
-        hint=f"Use --samplers {most}, or add nodes." if most > 0 else f"{2 * models} processors would do.",
+        f"{hosts} hosts do not fit on the {sum(counts)} processors of the cluster's {len(nodes)} nodes",
+        hint=f"Use --samplers {most}, or add nodes." if most > 0 else f"{(1 + ranks) * models} processors would do.",
     )
+
+
+def fit(bundles: Sequence[int], rooms: Sequence[int]) -> bool:
+    """Each bundle finds a node of its own that has room for it."""
+    pairs = zip(sorted(bundles, reverse=True), sorted(rooms, reverse=True), strict=False)
+    return len(bundles) <= len(rooms) and all(bundle <= room for bundle, room in pairs)
 
 
 def _lock_up(token: Path) -> None:

@@ -201,6 +201,12 @@ class Host:
 
 
 def _open(folder: Path, dtype: str | None, version: str) -> Engine:
+    check_node(folder, version)
+    return open_engine(folder, dtype)
+
+
+def check_node(folder: Path, version: str) -> None:
+    """Raises MissingPart when this node is not as the server is."""
     if version != anubhav.__version__:
         raise MissingPart(
             f"A node of the cluster has Anubhav {anubhav.__version__} and the server has {version}",
@@ -211,7 +217,6 @@ def _open(folder: Path, dtype: str | None, version: str) -> Engine:
             f"The node {socket.gethostname()} has no model in the folder that the server has it in",
             hint="Put the folder there on every node, or on a disk they share.",
         )
-    return open_engine(folder, dtype)
 
 
 async def _answer(work: Awaitable[Any]) -> Answer:

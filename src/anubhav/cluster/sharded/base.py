@@ -17,9 +17,10 @@ from transformers.distributed import DistributedConfig
 
 from anubhav.backends.torch.layers.config import ModelConfig
 from anubhav.backends.torch.models.families import read_config
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded import attention
 from anubhav.cluster.sharded.groups import Groups, make_groups
-from anubhav.cluster.sharded.layout import Layout, Seat, check
+from anubhav.cluster.sharded.layout import Seat, check
 from anubhav.cluster.sharded.staging import staged
 from anubhav.errors import BadInput, MissingPart
 
@@ -116,7 +117,7 @@ class Base:
             raise MissingPart(f"The model's files lack the tensor {lacks[0]}", hint="Pull the model again.")
         net.set_attn_implementation(attention.NAME)
         net.eval().requires_grad_(requires_grad=False)
-        return net.to(self.device) if self.layout.world == 1 else net
+        return net.to(self.device) if self.layout.ranks == 1 else net
 
     def _positions(self, x: Tensor) -> Tensor:
         length = x.shape[1]

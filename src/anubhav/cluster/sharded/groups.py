@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch.distributed as dist
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.collectives import Process
-from anubhav.cluster.sharded.layout import Layout, Seat
+from anubhav.cluster.sharded.layout import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Groups:
 
 def make_groups(layout: Layout) -> Groups:
     """Every rank must call this at once, as making a group takes all of them."""
-    seats = [Seat.of(rank, layout) for rank in range(layout.world)]
+    seats = [Seat.of(rank, layout) for rank in range(layout.ranks)]
 
     def mine(common: Callable[[Seat], object]) -> Process | None:
         found: Process | None = None

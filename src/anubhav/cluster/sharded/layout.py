@@ -1,48 +1,17 @@
-"""How many processes share a model, and along which axes. What does not divide is refused here, by name, with the
-nearest layout of the same number of processes that works.
+"""Who sits where in a layout. What does not divide is refused here, by name, with the nearest layout of the same number
+of processes that works; and what is more than there is room for, with the nearest that has room.
 
 Ranks are numbered as transformers' mesh has them: pipeline, then FSDP, then tensor, the last one fastest. Experts see
 the ranks of a pipeline stage as (copies, ep), and sequences are split over neighbours on the FSDP axis.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
 from anubhav.backends.torch.layers.config import ModelConfig
+from anubhav.cluster.layout import Layout
 from anubhav.errors import BadInput
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    tp: int = 1
-    """Ranks that split every matrix and compute the same tokens."""
-    fsdp: int = 1
-    """Ranks that split the weights at rest, gather a layer at a time, and compute different tokens."""
-    ep: int = 1
-    """Ranks that split the experts; they are among the tp x fsdp ranks of a stage."""
-    pp: int = 1
-    """Stages of layers."""
-    sp: int = 1
-    """Ranks of the FSDP axis that split each sequence (Ulysses)."""
-
-    @property
-    def world(self) -> int:
-        return self.pp * self.stage
-
-    @property
-    def stage(self) -> int:
-        """Ranks that hold the same layers between them."""
-        return self.tp * self.fsdp
-
-    @property
-    def data(self) -> int:
-        """Groups of ranks that take different sequences."""
-        return self.fsdp // self.sp
-
-    def __str__(self) -> str:
-        sizes = zip(("tp", "fsdp", "ep", "pp", "sp"), astuple(self), strict=True)
-        return " ".join(f"{name}{size}" for name, size in sizes if size > 1) or "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +27,7 @@ class Seat:
 
     @staticmethod
     def of(rank: int, layout: Layout) -> "Seat":
-        pp, inner = divmod(rank, layout.stage)
+        pp, inner = divmod(rank, layout.stage_ranks)
         fsdp, tp = divmod(inner, layout.tp)
         copy, ep = divmod(inner, layout.ep)
         return Seat(tp, fsdp, pp, ep, copy)
@@ -69,14 +38,25 @@ def check(layout: Layout, config: ModelConfig) -> None:
     reason = _obstacle(layout, config)
     if reason is None:
         return
-    near = nearest(layout, config)
-    hint = f"The nearest that works on {near.world} processes: {near}." if near else "Use another number of processes."
+    near = nearest(layout, config, [layout.ranks])
+    hint = f"The nearest that works on {near.ranks} processes: {near}." if near else "Use another number of processes."
     raise BadInput(f"The layout {layout} does not fit this model: {reason}", hint=hint)
 
 
-def nearest(layout: Layout, config: ModelConfig) -> Layout | None:
-    """The one of the same number of processes that is least far off, by the logarithms of its sizes."""
-    fits = [one for one in _layouts(layout.world, config) if _obstacle(one, config) is None]
+def check_room(layout: Layout, config: ModelConfig, room: int, where: str) -> None:
+    """Raises BadInput for one of more ranks than `room`; `where` says who has that many of what."""
+    if layout.ranks <= room:
+        return
+    near = nearest(layout, config, range(1, room + 1))
+    raise BadInput(
+        f"The layout {layout} makes {layout.ranks} ranks (tp × fsdp × pp), and {where}",
+        hint=f"The nearest that works here: --layout {near}." if near else "Leave out --layout.",
+    )
+
+
+def nearest(layout: Layout, config: ModelConfig, ranks: Iterable[int]) -> Layout | None:
+    """The one of any of these numbers of processes that is least far off, by the logarithms of its sizes."""
+    fits = [one for count in ranks for one in _layouts(count, config) if _obstacle(one, config) is None]
 
     def off(one: Layout) -> float:
         return sum(abs(math.log(a / b)) for a, b in zip(astuple(one), astuple(layout), strict=True))
@@ -84,13 +64,13 @@ def nearest(layout: Layout, config: ModelConfig) -> Layout | None:
     return min(fits, key=off, default=None)
 
 
-def _layouts(world: int, config: ModelConfig) -> Iterator[Layout]:
-    for pp in _divisors(world):
-        for tp in _divisors(world // pp):
-            fsdp = world // pp // tp
+def _layouts(ranks: int, config: ModelConfig) -> Iterator[Layout]:
+    for pp in _divisors(ranks):
+        for tp in _divisors(ranks // pp):
+            fsdp = ranks // pp // tp
             for ep in _divisors(tp * fsdp) if config.mixture else [1]:
                 for sp in _divisors(fsdp):
-                    yield Layout(tp, fsdp, ep, pp, sp)
+                    yield Layout(tp=tp, fsdp=fsdp, ep=ep, pp=pp, sp=sp)
 
 
 def _divisors(number: int) -> list[int]:
@@ -132,8 +112,8 @@ def _of_experts(layout: Layout, config: ModelConfig) -> str | None:
         return "it has no experts to split"
     if config.mixture.experts % layout.ep:
         return f"{config.mixture.experts} experts are no multiple of ep {layout.ep}"
-    if layout.ep % layout.tp or layout.stage % layout.ep:
-        return f"ep {layout.ep} must be a multiple of tp {layout.tp} and divide tp x fsdp, {layout.stage}"
+    if layout.ep % layout.tp or layout.stage_ranks % layout.ep:
+        return f"ep {layout.ep} must be a multiple of tp {layout.tp} and divide tp x fsdp, {layout.stage_ranks}"
     return None
 
 

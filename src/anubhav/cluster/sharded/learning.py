@@ -56,7 +56,7 @@ class Learning:
     def batches(self, lengths: Sequence[int]) -> list[Batch]:
         """This rank's."""
         layout = self._base.layout
-        hands = deal(lengths, layout.data, self._budget, layout.sp, layout.pp)
+        hands = deal(lengths, layout.batches, self._budget, layout.sp, layout.pp)
         return hands[self._base.seat.fsdp // layout.sp]
 
     def run(self, work: Pass, held: Held) -> tuple[Part, list[Tensor]]:

@@ -15,7 +15,8 @@ it. The forward and backward passes of `adapting` are written so that the sums b
 from dataclasses import dataclass
 from typing import Literal
 
-from anubhav.cluster.sharded.layout import Layout, Seat
+from anubhav.cluster.layout import Layout
+from anubhav.cluster.sharded.layout import Seat
 from anubhav.cluster.sharded.places import Place
 
 Group = Literal["stage", "data", "copies"]

@@ -13,7 +13,7 @@ from transformers.distributed import DistributedConfig
 from transformers.distributed.pipeline_parallel import PipelineIdentityLayer, apply_pipeline_parallelism
 from transformers.distributed.utils import TransformersDeviceMesh
 
-from anubhav.cluster.sharded.layout import Layout
+from anubhav.cluster.layout import Layout
 
 
 def staged(model_class: Any, layout: Layout, device: torch.device) -> Any:
@@ -52,7 +52,7 @@ def _here(model: Any, plan: dict[str, str]) -> dict[str, str]:
 
 def _mesh(layout: Layout, device: torch.device) -> TransformersDeviceMesh:
     """As transformers makes it, with replicas of nothing."""
-    copies = layout.stage // layout.ep
+    copies = layout.stage_ranks // layout.ep
     dense = (layout.pp, 1, layout.fsdp, layout.tp)
     experts = (layout.pp, 1, copies, layout.ep)
     return TransformersDeviceMesh(

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from anubhav.backends.torch.models.families import read_config
 from anubhav.cluster.sharded.census import Census
 from anubhav.cluster.sharded.gang import Gang
 from anubhav.cluster.sharded.layout import check
+from anubhav.cluster.sharded.processes import Processes
 from anubhav.cluster.sharded.results import together
 from anubhav.cluster.sharded.worker import Plan
 from anubhav.errors import Broken, Lost
@@ -26,27 +27,14 @@ _STARTING = 900.0
 """Seconds to load the base."""
 
 
-class Ranks(Protocol):
-    """A gang, wherever its ranks run."""
-
-    @property
-    def alive(self) -> bool: ...
-
-    def call(self, method: str, *args: Any, deadline: float, **named: Any) -> list[Any]:
-        """What a `Worker`'s method answers on each rank, as `Gang.call` has it."""
-        ...
-
-    def end(self) -> None: ...
-
-
-def start_here(plan: Plan, deadline: float) -> Ranks:
+def start_here(plan: Plan, deadline: float) -> Gang:
     """A gang of this machine's processes."""
-    return Gang(plan, deadline=deadline)
+    return Gang(Processes(plan), plan, deadline=deadline)
 
 
 class ShardedTrainer:
     def __init__(
-        self, plan: Plan, *, deadline: float = 600.0, start: Callable[[Plan, float], Ranks] = start_here
+        self, plan: Plan, *, deadline: float = 600.0, start: Callable[[Plan, float], Gang] = start_here
     ) -> None:
         """Starts the gang. Raises BadInput, with the nearest layout that works, for one that does not fit the model.
 
@@ -62,8 +50,12 @@ class ShardedTrainer:
         self.generation = 0
         """How many gangs there have been: when it grows, the adapters are gone."""
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="gang")
-        self._gang: Ranks | None = None
-        self._queue.submit(self._begin).result()
+        self._gang: Gang | None = None
+        try:
+            self._queue.submit(self._begin).result()
+        except BaseException:
+            self._queue.shutdown()
+            raise
 
     def close(self) -> None:
         """Stop after the call under way. Safe to call twice."""
@@ -102,6 +94,13 @@ class ShardedTrainer:
     async def census(self) -> list[Census]:
         """How much of the base each rank holds."""
         return await self._go(partial(self._call, "census"))
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Where each rank is; `term` counts the gangs."""
+        gang, term = self._gang, self.generation
+        ranks = await asyncio.to_thread(gang.crew.look) if gang else []
+        name = self._plan.folder.name
+        return [{"post": f"{name} trainer rank {rank}", "term": term, **one} for rank, one in enumerate(ranks)]
 
     async def _go(self, action: Any) -> Any:
         # Shielded: a caller that goes away must not leave the ranks with half a call.
@@ -146,7 +145,7 @@ class ShardedTrainer:
                 self._lost |= self._known
                 self._known.clear()
 
-    def _begin(self) -> Ranks:
+    def _begin(self) -> Gang:
         if self._gang is None or not self._gang.alive:
             self._gang = self._start(self._plan, _STARTING)
             self.generation += 1

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from anubhav.backends.torch.training.optimizer import Moments
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.sharded.adapting import Adapting, Held
 from anubhav.cluster.sharded.agreeing import agree
 from anubhav.cluster.sharded.base import Base
@@ -23,7 +24,6 @@ from anubhav.cluster.sharded.census import Census, Watch
 from anubhav.cluster.sharded.distilling import distil
 from anubhav.cluster.sharded.files import Saved, Whole, blended, read, write
 from anubhav.cluster.sharded.gathering import gather, pieces
-from anubhav.cluster.sharded.layout import Layout
 from anubhav.cluster.sharded.learning import Learning, Part
 from anubhav.cluster.sharded.places import Kind, fresh
 from anubhav.cluster.sharded.pupils import Pupils

@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from transformers.distributed import DistributedConfig
 
-from anubhav.cluster.planning.layout import Layout
+from anubhav.cluster.layout import Layout
 from anubhav.errors import BadInput
 
 TRANSFORMERS: Any = transformers

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
-from anubhav.cluster.planning.layout import Layout, stages
+from anubhav.cluster.planning.layout import stages
 from anubhav.cluster.planning.probe.architecture import build, held, keep_layers, shard, world
 from anubhav.cluster.planning.probe.branches import add_branches
 

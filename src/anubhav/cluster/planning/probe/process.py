@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
-from anubhav.cluster.planning.layout import Layout
 from anubhav.errors import Broken, MissingPart
 
 if TYPE_CHECKING:

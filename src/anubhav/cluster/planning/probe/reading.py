@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.census import Census, Heads, Mixture, Role, Weight
-from anubhav.cluster.planning.layout import Layout
 from anubhav.cluster.planning.probe.architecture import build, shard, tied, world
 from anubhav.errors import BadInput
 

@@ -19,9 +19,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
-from anubhav.cluster.planning.layout import Layout
 from anubhav.cluster.planning.memory import LOGITS
 from anubhav.cluster.planning.probe.architecture import build, local, shard, world
 from anubhav.cluster.planning.probe.branches import add_branches
