@@ -63,6 +63,10 @@ def weighed(weight: float, lp: float, a: float) -> tuple[float, float]:
     return -weight * lp * a, -weight * a
 
 
+def unless(masked: bool, told: tuple[float, float]) -> tuple[float, float]:
+    return (0.0, 0.0) if masked else told
+
+
 MEAN = sum(away for away, mark in zip(AWAY, MASK, strict=True) if mark) / 3
 CASES: dict[str, tuple[str, Mapping[str, float], Formula]] = {
     "ppo": ("ppo", {}, lambda _, d, a: clipped(math.exp(d), a, 0.8, 1.2)),
@@ -79,6 +83,36 @@ CASES: dict[str, tuple[str, Mapping[str, float], Formula]] = {
         "gspo",
         {"clip_low_threshold": 0.5, "clip_high_threshold": 2.0},
         lambda _, d, a: clipped(math.exp(MEAN), a, 0.5, 2.0),
+    ),
+    "masked tokens": (
+        "importance_sampling",
+        {"mask_low_threshold": 0.5, "mask_high_threshold": 2.0},
+        lambda _, d, a: unless(not 0.5 <= math.exp(d) <= 2, (-math.exp(d) * a, -math.exp(d) * a)),
+    ),
+    "masked dro": (
+        "dro",
+        {"mask_high_threshold": 1.3},
+        lambda lp, d, a: unless(math.exp(d) > 1.3, (0.025 * d * d - lp * a, 0.05 * d - a)),
+    ),
+    "masked gspo": (
+        "gspo",
+        {"mask_high_threshold": 2.0, "clip_low_threshold": 0.1},
+        lambda _, d, a: unless(math.exp(d) > 2, clipped(math.exp((-0.4 - 0.9) / 2), a, 0.1, 1 + 4e-4)),
+    ),
+    "sequence within its mask": (
+        "ppo",
+        {"sequence_mask_high_threshold": 1.7, "geometric_mask_low_threshold": 1.1},
+        lambda _, d, a: clipped(math.exp(d), a, 0.8, 1.2),
+    ),
+    "sequence weight": (
+        "cispo",
+        {"sequence_clip_high_threshold": 2.0},
+        lambda lp, _, a: weighed(math.exp(0.3 - 0.4 + 1.5 - 0.9), lp, a),
+    ),
+    "sequence weight clips": (
+        "cispo",
+        {"sequence_clip_low_threshold": 1.0, "sequence_clip_high_threshold": 1.2},
+        lambda lp, _, a: weighed(1.2, lp, a),
     ),
     "stable_reinforce": ("stable_reinforce", {}, lambda lp, d, a: weighed(min(math.exp(d), 2.0), lp, a)),
     "stable_reinforce kl": (
@@ -110,6 +144,23 @@ async def test_a_policy_loss_pulls_as_its_formula_says(
     assert norms[0] > 0
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
     assert await read(trainer) == pytest.approx(await read(trainer, BOB), abs=2e-3)
+
+
+@pytest.mark.parametrize("mask", ["sequence_mask_high_threshold", "geometric_mask_high_threshold"])
+@pytest.mark.parametrize("loss", ["importance_sampling", "ppo", "cispo", "dro", "gspo", "stable_reinforce"])
+async def test_a_datum_out_of_bounds_counts_for_nothing(trainer: Trainer, loss: str, mask: str) -> None:
+    own = await read(trainer)
+    marks = {"sequence_ratio_mask": [1.0] * 5} if loss == "gspo" else {}
+    near, far = (
+        datum(logprobs=[p - d for p in own], advantages=[1.0, 2.0, 1.0, -0.5, 1.0], **marks) for d in (0.01, 100.0)
+    )
+    for adapter, data in ((ADA, (near, far)), (BOB, (near,))):
+        result = await go(trainer, Pass(adapter, data, loss, {mask: 1.1}))
+        alone = await go(trainer, Pass(adapter, (near,), loss, backward=False))
+        assert result.metrics["loss:sum"] == pytest.approx(alone.metrics["loss:sum"], rel=1e-5)
+    norms = [(await trainer.step(adapter, OptimParams()))["grad_norm"] for adapter in (ADA, BOB)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert norms[0] > 0
 
 
 @pytest.mark.parametrize("loss", ["ppo", "cispo", "gspo"])
@@ -173,7 +224,15 @@ async def test_a_clients_own_loss_is_computed_or_refused(trainer: Trainer, fille
     assert await read(trainer) == pytest.approx(await read(trainer, BOB), abs=1e-3)
 
 
-@pytest.mark.parametrize("config", [{"clip_low_threshold": "0.8"}, {"anything": "text"}, {"clip_high_threshold": 0.1}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"clip_low_threshold": "0.8"},
+        {"anything": "text"},
+        {"clip_high_threshold": 0.1},
+        {"mask_low_threshold": 2.0, "mask_high_threshold": 1.0},
+    ],
+)
 async def test_options_a_loss_cannot_use_fail_the_pass(trainer: Trainer, config: Mapping[str, float | str]) -> None:
     work = Pass(ADA, (datum(logprobs=[-1.0] * 5, advantages=[1.0] * 5),), "ppo", config)
     (result,) = await trainer.run([work])

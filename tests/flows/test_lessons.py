@@ -1,5 +1,7 @@
 """What a lap learns from, whom it believes, and that it can go on at any batch."""
 
+import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,22 +13,27 @@ import pytest
 from fake_model import write_model
 
 from anubhav.app import build
+from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.episodes.recorder import STAGE, Given
 from anubhav.flows.chat import begin
+from anubhav.flows.holding import hold_learning, let_learn
 from anubhav.flows.house import House
 from anubhav.flows.improve import start_lap
 from anubhav.flows.lessons import Pace, teach
+from anubhav.flows.overview import overview
 from anubhav.flows.questions import Question
 from anubhav.flows.react import react
 from anubhav.flows.sealing import seal
 from anubhav.learning.preference import weighted
 from anubhav.learning.presets import Preset, Recipe, Rollouts
+from anubhav.releases.laps import WHY
 from anubhav.settings import Settings
 from anubhav.training.client import RunClient
 from anubhav.types.chat import Message
 from anubhav.types.experience import Lap, Release
 from anubhav.types.ids import new_id
 from anubhav.types.models import Model
+from anubhav.types.sampling import Sampled, SampleRequest
 
 QUICK = Preset(
     imitation=Recipe(steps=5, learning_rate=0.1, warmup=1),
@@ -292,6 +299,46 @@ async def test_fresh_answers_are_scored_and_learned_from_once_the_critic_may_be_
     assert said["tokens"] <= 12 * 64
     assert {what.rsplit(" ", 1)[0] for what in await rows(house, unjudged, done.id)} <= {"rollout in batch"}
     assert ids
+
+
+async def rested(house: House, lap: Lap) -> Lap:
+    for _ in range(1000):
+        found, _evidence = await house.laps.find(lap.id)
+        if found.state != "running":
+            return found
+        await asyncio.sleep(0.02)
+    raise TimeoutError
+
+
+async def test_a_lap_rests_when_its_sampler_and_trainer_disagree(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler whose log-probabilities are off by 0.5: KL 0.149 nats a token."""
+    tell_truth = FakeSampler.sample
+
+    async def lie(self: FakeSampler, request: SampleRequest) -> AsyncIterator[Sampled]:
+        async for event in tell_truth(self, request):
+            yield replace(event, logprobs=tuple(value - 0.5 for value in event.logprobs))
+
+    monkeypatch.setattr(FakeSampler, "sample", lie)
+    await some_of_everything(house)
+    lap = await start_lap(house, "default", "ada", QUICK)
+    found = await rested(house, lap)
+    assert (found.state, found.phase) == ("paused", "remembering")
+    assert found.report["kl_sampler"] == pytest.approx(math.expm1(0.5) - 0.5, abs=1e-4)
+    assert "0.15 nats a token apart" in str(found.report[WHY])
+    assert "paused" in [need.what for need in (await overview(house)).needs]
+    await hold_learning(house, "ada", "to look")
+    await let_learn(house)
+    assert (await house.laps.find(lap.id))[0].state == "paused", "nobody said that this one may go on"
+    await house.laps.resume(lap.id)
+    done = await house.laps.wait(lap)
+    assert (done.state, done.report["batches"], WHY in done.report) == ("done", 12, False)
+
+
+async def test_a_sampler_that_agrees_with_the_trainer_does_not_stop_a_lap(house: House) -> None:
+    await some_of_everything(house)
+    done = await run_lap(house)
+    assert (done.state, done.report["set_aside"]) == ("done", 0)
+    assert done.report["kl_sampler"] == pytest.approx(0.0, abs=1e-6)
 
 
 async def test_a_lap_of_thumbs_keeps_earlier_repairs(house: House) -> None:

@@ -12,9 +12,11 @@ from anubhav.learning.policy import (
     deal,
     divergence,
     informative,
+    mismatch,
     penalties,
     reinforce,
     score,
+    set_aside,
     truncated,
 )
 from anubhav.types.arrays import floats
@@ -96,6 +98,26 @@ def test_the_truncated_ratio_is_the_gradient_of_importance_sampling_cut_at_the_c
 
 def test_without_log_probabilities_of_the_sampling_the_weight_is_one() -> None:
     assert truncated(Rated((1,), (2, 3), 1.0), floats([-1.0, -2.0]), 2.0) == [1.0, 1.0]
+
+
+def test_an_answer_that_is_anothers_as_a_whole_weighs_nothing() -> None:
+    known = floats([-9.0, -1.0, -1.0, -1.0])
+    kept, beyond, below = (
+        Rated((1, 2), (3, 4, 5), 1.0, logprobs=tuple(-1.0 - away for away in aways))
+        for aways in ([2.0, 0.0, 0.0], [1.0, 1.0, 0.2], [-1.0, -1.0, -0.2])
+    )
+    assert truncated(kept, known, 2.0) == [2.0, 1.0, 1.0]
+    assert truncated(beyond, known, 2.0) == truncated(below, known, 2.0) == [0.0] * 3
+    assert set_aside([kept, beyond, below, Rated((1,), (2,), 1.0)], [known] * 4, 2.0) == 2
+
+
+def test_the_mismatch_is_of_what_the_incumbent_said_itself() -> None:
+    known = floats([-9.0, -1.0, -1.0])
+    ours = Rated((1, 2), (3, 4), 1.0, logprobs=(-1.1, -0.9), own=True)
+    others = Rated((1, 2), (3, 4), 1.0, logprobs=(-5.0, -5.0))
+    expected = sum(math.expm1(away) - away for away in (0.1, -0.1)) / 2
+    assert mismatch([ours, others], [known, known]) == pytest.approx(expected, rel=1e-5)
+    assert mismatch([others, Rated((1, 2), (3, 4), 1.0, own=True)], [known, known]) is None
 
 
 def test_the_penalty_takes_from_tokens_that_went_up_and_nothing_on_the_whole() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from anubhav.errors import BadInput, Busy, NotFound
-from anubhav.releases.laps import LapBook
+from anubhav.releases.laps import WHY, LapBook
 from anubhav.store import experience
 from anubhav.store.database import Database
 from anubhav.types.experience import Lap
@@ -122,6 +122,23 @@ async def test_a_paused_lap_rests_between_two_batches(book: LapBook) -> None:
     assert ended.report["step"] == 2
     with pytest.raises(BadInput, match="Only a lap that runs"):
         await book.pause(lap.id)
+
+
+async def test_a_lap_that_pauses_itself_says_why_until_it_goes_on(book: LapBook) -> None:
+    async def work(lap: Lap) -> None:
+        await book.tell(lap, "remembering", kl_sampler=0.5)
+        await book.pause(lap.id, "0.5 nats apart")
+        await book.breathe(lap)
+        await book.tell(lap, "reinforcing")
+
+    lap = book.open("default")
+    await book.start(lap, work)
+    await asyncio.sleep(0.05)
+    rested = (await book.find(lap.id))[0]
+    assert (rested.state, rested.phase, rested.report[WHY]) == ("paused", "remembering", "0.5 nats apart")
+    assert WHY not in (await book.resume(lap.id)).report
+    ended = await book.wait(lap)
+    assert (ended.phase, ended.report["kl_sampler"], WHY in ended.report) == ("reinforcing", 0.5, False)
 
 
 async def test_a_cancelled_lap_says_who_asked_and_frees_the_alias(book: LapBook) -> None:

@@ -97,6 +97,15 @@ def test_the_rank_is_known_before_anything_is_loaded(tmp_path: Path) -> None:
     entry = {"dtype": "F32", "shape": [300_000, 1], "data_offsets": [0, 1_200_000]}
     file.write_bytes(header({"m.lora_A.weight": entry, "m.lora_B.weight": entry | {"shape": [1, 300_001]}}))
     assert max_rank(file) == 300_000
+    stacked = {
+        "mlp.experts.w1.lora_A.weight": entry | {"shape": [128, 7, 2]},
+        "q.lora_A.weight": entry | {"shape": [5, 2]},
+    }
+    flat = {"mlp.experts.base_layer.lora_A.weight": entry | {"shape": [128 * 9, 2]}}
+    file.write_bytes(header({"mlp.experts.3.up_proj.lora_A.weight": entry | {"shape": [6, 2]}, **stacked}))
+    assert max_rank(file, 128) == 7
+    file.write_bytes(header({**stacked, **flat}))
+    assert max_rank(file, 128) == 9
     for content in (b"", b"\xff" * 8, header([]), header("x"), (4).to_bytes(8, "little") + b"[[[["):
         file.write_bytes(content)
         with pytest.raises(BadInput):

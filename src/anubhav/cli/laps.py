@@ -174,6 +174,8 @@ class _Progress:
 
 def _describe_phase(found: dict[str, Any], *, bar: bool) -> str:
     report, phase = found["report"], found["phase"]
+    if found["state"] == "paused":
+        return f"  paused. {report.get('rests_because') or 'Let it go on: anubhav lap resume ' + found['alias']}"
     if not bar or phase not in _STEPPING or "step" not in report:
         return f"  {phase}"
     done = round(_WIDTH * report["step"] / report["steps"])
@@ -196,7 +198,9 @@ def describe(done: dict[str, Any]) -> str:
 def _running_line(found: dict[str, Any]) -> str:
     report = found["report"]
     step = f", step {report['step']} of {report['steps']}" if found["phase"] in _STEPPING and "step" in report else ""
-    return f"{found['id']} of {found['alias']} is {found['state']}: {found['phase']}{step}"
+    told = f"{found['id']} of {found['alias']} is {found['state']}: {found['phase']}{step}"
+    why = report.get("rests_because")
+    return f"{told}\n  {why}\n  anubhav lap resume {found['alias']}, or cancel" if why else told
 
 
 def _schedule_line(found: dict[str, Any]) -> str:

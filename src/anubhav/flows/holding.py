@@ -1,6 +1,7 @@
 """Holding: learning as a whole is stopped and let go on, laps that run included. Answers are not touched."""
 
 from anubhav.flows.house import House
+from anubhav.releases.laps import WHY
 from anubhav.types.looking import Hold
 
 
@@ -14,8 +15,8 @@ async def hold_learning(house: House, who: str, why: str) -> Hold | None:
 
 
 async def let_learn(house: House) -> None:
-    """Laps that rest go on, and schedules count again."""
+    """Laps that rest go on, but for those that found a reason themselves, and schedules count again."""
     await house.holds.lift()
     for lap in house.laps.open_now:
-        if lap.state == "paused":
+        if lap.state == "paused" and WHY not in lap.report:
             await house.laps.resume(lap.id)

@@ -78,6 +78,7 @@ async def teach(
     await house.laps.tell(lap, "remembering", rollouts=said, **counted)
     lesson = _Lesson(house, lap, run, preset, pace, Anchors(house, incumbent, preset))
     known = await _remember(lesson, incumbent, plan, [one for one, _ in signal])
+    await _compare(lesson, [one for one, _ in signal], known)
     await _teach_each(lesson, plan, signal, known)
     if not signal and not plan.corrections:
         answers = [*preference.answers(plan.pairs), *kto.answers(plan.likings)]
@@ -206,6 +207,25 @@ async def _remember(lesson: _Lesson, incumbent: Voice, plan: Plan, rated: Sequen
         return _Known(await _score(again, wanted))
     finally:
         await again.end()
+
+
+async def _compare(lesson: _Lesson, asked: Sequence[Rated], known: _Known) -> None:
+    """Rest where sampler and trainer disagree about the incumbent: rewards would push another policy than spoke."""
+    laps, lap, preset = lesson.house.laps, lesson.lap, lesson.preset
+    arrays = [known.arrays[one.prompt, one.answer] for one in asked]
+    apart = policy.mismatch(asked, arrays)
+    if apart is None:
+        return
+    aside = policy.set_aside(asked, arrays, preset.cap)
+    await laps.tell(lap, "remembering", kl_sampler=round(apart, 6), set_aside=aside)
+    if apart > preset.mismatch:
+        await laps.pause(
+            lap.id,
+            f"Sampler and trainer are {apart:.2g} nats a token apart on {lap.alias}'s own answers, and "
+            f"{preset.mismatch:g} is the most at which rewards can be trusted. Look whether both have the same "
+            "weights, precision and experts (docs/precision.md), then resume or cancel this lap.",
+        )
+        await laps.breathe(lap)
 
 
 async def _score(run: RunClient, answers: Iterable[Answer]) -> dict[Answer, Array]:

@@ -8,6 +8,7 @@ from typing import Literal
 from anubhav.episodes.recorder import STAGE
 from anubhav.flows.house import House
 from anubhav.flows.trying import Lift, measure_lift
+from anubhav.releases.laps import WHY
 from anubhav.releases.trials import SHADOW, describe
 from anubhav.types.experience import Lap, Release
 from anubhav.types.looking import Activity, Hold
@@ -45,7 +46,7 @@ class Learning:
 class Need:
     """Something that waits for a person."""
 
-    what: Literal["candidate", "refused", "failed", "alarm", "unread"]
+    what: Literal["candidate", "refused", "failed", "paused", "alarm", "unread"]
     subject: str
     """The alias."""
     text: str
@@ -133,6 +134,8 @@ def _of_lap(lap: Lap, now: float) -> list[Need]:
         return []
     if lap.state == "failed":
         return [Need("failed", lap.alias, str(lap.report.get("failure", "The lap failed")), lap.id)]
+    if lap.state == "paused" and WHY in lap.report:
+        return [Need("paused", lap.alias, str(lap.report[WHY]), lap.id)]
     match lap.report.get("verdict"):
         case {"outcome": "fail", "reason": str(reason)}:
             return [Need("refused", lap.alias, f"The candidate was refused: {reason}", lap.id)]

@@ -38,7 +38,7 @@ async def roll_out(
     paid = [min(limits.most, one.mean - limits.pessimism * one.deviation) for one in estimates]
     rated = [
         Rated(
-            prompt.tokens, tokens, reward, 1.0, logprobs, fresh=True,
+            prompt.tokens, tokens, reward, 1.0, logprobs, fresh=True, own=True,
             origins=(Origin(prompt.episode, 0, None, "rollout"),),
         )
         for (prompt, tokens, logprobs, _), reward in zip(whole, paid, strict=True)

@@ -54,9 +54,12 @@ async def seal(house: House, alias: str, incumbent: Voice) -> Sealed:
         age = age_in_laps(episode, standing)
         return episode.as_sampled and age is not None and age <= STALEST
 
+    def own(episode: Episode) -> bool:
+        return episode.as_sampled and episode.temperature == 1.0 and episode.adapter == incumbent.adapter
+
     kept = [one for one in fresh.feedback if one.episode in spoken]
     material = Material(
-        kept, [one for one in fresh.older if one.episode in spoken], spoken, believed.weights, taught, onpolicy
+        kept, [one for one in fresh.older if one.episode in spoken], spoken, believed.weights, taught, onpolicy, own
     )
     plan = make_plan(material, answer, model.context_length)
     probes = registered or [*_reasked(plan), *_tasted(held)]

@@ -90,6 +90,8 @@ class Material:
     values: Mapping[Judged, Valued]
     """Of the choices with likes or outcomes."""
     onpolicy: Callable[[Episode], bool] = lambda episode: episode.as_sampled
+    own: Callable[[Episode], bool] = lambda _: False
+    """Whether the incumbent said it, at temperature 1."""
 
 
 def make_plan(material: Material, answer: Answer, longest: int) -> Plan:
@@ -176,6 +178,7 @@ class _Said:
     choice: Choice
     value: Valued
     onpolicy: bool
+    own: bool
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -215,16 +218,15 @@ def _said(material: Material, corrected: Collection[Judged], longest: int, left:
         episode = material.episodes[name]
         choice = _choice(episode, place)
         if choice.tokens and len(episode.prompt_tokens) + len(choice.tokens) <= longest:
-            yield _Said(episode, place, choice, value, material.onpolicy(episode))
+            yield _Said(episode, place, choice, value, material.onpolicy(episode), material.own(episode))
         else:
             left["empty or too long"] += 1
 
 
 def _rated(one: _Said) -> Rated:
     logprobs = one.choice.logprobs if len(one.choice.logprobs) == len(one.choice.tokens) else ()
-    return Rated(
-        one.prompt, one.choice.tokens, one.value.reward, one.value.weight, logprobs, origins=one.origins("reinforced")
-    )
+    value, origins = one.value, one.origins("reinforced")
+    return Rated(one.prompt, one.choice.tokens, value.reward, value.weight, logprobs, own=one.own, origins=origins)
 
 
 def _liking(one: _Said) -> Liking:

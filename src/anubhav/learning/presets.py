@@ -84,6 +84,9 @@ class Preset:
     objective: Objective = "grpo"
     cap: float = 2.0
     """The importance weight a token has at most, where the policy that sampled it was another one."""
+    mismatch: float = 0.01
+    """Nats per token that sampler and trainer may be apart on the incumbent's own answers; beyond, a lap rests.
+    Tinker's documentation calls training stable below it; samplers in bfloat16 and int8 are at 0.001."""
     kl_penalty: float = 0.0
     """For each nat that a token goes away from the incumbent, what its advantage loses."""
     kl_budget: float = 0.5

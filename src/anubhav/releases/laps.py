@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 from anubhav.errors import AnubhavError, BadInput, Busy, NotFound
 from anubhav.store import experience
@@ -18,6 +18,8 @@ from anubhav.telemetry.notes import noting
 from anubhav.types.experience import Lap
 from anubhav.types.ids import new_id
 
+WHY: Final = "rests_because"
+"""In the report of a lap that paused by itself."""
 Told = Callable[[Lap, Mapping[str, object], bool], None]
 """Hears what a lap tells, and whether it has ended."""
 log = logging.getLogger(__name__)
@@ -89,11 +91,14 @@ class LapBook:
         """Between two batches: stay here while the lap is paused."""
         await self._going[lap.alias].wait()
 
-    async def pause(self, name: str) -> Lap:
-        """After the batch under way, rest until it is resumed. Raises BadInput for a lap that does not run."""
+    async def pause(self, name: str, why: str = "") -> Lap:
+        """After the batch under way, rest until it is resumed. Raises BadInput for a lap that does not run.
+
+        `why`: what a lap that pauses of its own accord has found. Such a one goes on only when it is resumed by name.
+        """
         lap = await self._running(name)
         self._going[lap.alias].clear()
-        return await self._turn(lap, "paused")
+        return await self._turn(lap, "paused", why)
 
     async def resume(self, name: str) -> Lap:
         """Go on at the next batch. Raises BadInput for a lap that does not run."""
@@ -118,8 +123,10 @@ class LapBook:
             raise BadInput(f"{name} is {found.state}", hint="Only a lap that runs can be paused, resumed or cancelled.")
         return lap
 
-    async def _turn(self, lap: Lap, state: Literal["running", "paused"]) -> Lap:
-        turned = self._open[lap.alias] = replace(self._open[lap.alias], state=state)
+    async def _turn(self, lap: Lap, state: Literal["running", "paused"], why: str = "") -> Lap:
+        report = {name: fact for name, fact in self._open[lap.alias].report.items() if name != WHY}
+        told = {**report, WHY: why} if why else report
+        turned = self._open[lap.alias] = replace(self._open[lap.alias], state=state, report=told)
         await self._database.run(lambda c: experience.put_lap(c, turned))
         return turned
 

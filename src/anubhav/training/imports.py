@@ -65,9 +65,13 @@ class Imports:
         """The base model. Raises BadInput for what must not reach the trainer."""
         if lacks := [name for name in FILES if not (outside / name).is_file()]:
             raise BadInput(f"There is no {' and no '.join(lacks)} in the archive", hint=_SAVE_AGAIN)
-        rank = max_rank(outside / WEIGHTS)
+        base = self._base(wanted, outside)
+        rank = max_rank(outside / WEIGHTS, _experts(self._limits.models[base].folder))
         if rank > self._limits.max_rank:
             raise BadInput(f"rank {rank} is more than {self._limits.max_rank}", hint="Train or compress it to less.")
+        return base
+
+    def _base(self, wanted: Import, outside: Path) -> str:
         served = self._limits.models
         named = wanted.base_model or _object((outside / CONFIG).read_bytes()).get("base_model_name_or_path")
         if isinstance(named, str) and named in served:
@@ -101,15 +105,30 @@ async def prove(trainer: Trainer, adapter: AdapterId) -> None:
         raise BadInput("The adapter's values are not finite", hint="Look for NaN or infinity in it.")
 
 
-def max_rank(file: Path) -> int:
-    """Of the A factors that a safetensors file announces in its header; 0 without any."""
+def max_rank(file: Path, experts: int = 1) -> int:
+    """Of the A factors that a safetensors file announces in its header; 0 without any. `experts`: of a mixture."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = _object(stream.read(length)) if length <= 8 * _MAX_TEXT else {}
     if not header:
         raise BadInput(f"{file.name} is no safetensors file", hint=_SAVE_AGAIN)
-    shapes = [_shape(entry) for name, entry in header.items() if ".lora_A." in name]
-    return max((shape[0] for shape in shapes if shape), default=0)
+    ranks = (_rank(name, _shape(entry), experts) for name, entry in header.items() if ".lora_A." in name)
+    return max(ranks, default=0)
+
+
+def _rank(name: str, shape: list[int], experts: int) -> int:
+    if len(shape) == 3:
+        return shape[1]
+    rows = shape[0] if shape else 0
+    # PEFT puts the rows of all experts of a layer one behind the other.
+    return -(-rows // experts) if name.partition(".lora_A.")[0].endswith((".experts", ".experts.base_layer")) else rows
+
+
+def _experts(model: Path) -> int:
+    file = model / "config.json"
+    config = _object(file.read_bytes()) if file.is_file() else {}
+    found = config.get("num_experts") or config.get("n_routed_experts")
+    return found if isinstance(found, int) and found > 0 else 1
 
 
 def _shape(entry: Any) -> list[int]:

@@ -9,7 +9,7 @@ from anubhav.training.distilling import check_distillation
 from anubhav.training.graphs import check_fit
 from anubhav.types.arrays import Array
 from anubhav.types.checkpoints import checked_name
-from anubhav.types.losses import CLIP_HINT, LOSSES, LossInfo, options_of
+from anubhav.types.losses import CLIP_HINT, LOSSES, Level, LossInfo, level_of, options_of
 from anubhav.types.models import Model
 from anubhav.types.operations import Compute, Create, Distil, Load, Operation, Save, Step
 from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass
@@ -98,6 +98,7 @@ def _check_pass(work: Pass, model: Model, limits: Limits) -> None:
         raise BadInput(f"The loss {work.loss} and the pass's graph do not fit", hint="A graph is the loss custom.")
     for number, datum in enumerate(work.data):
         _check_datum(number, datum, model)
+        _check_targets(number, datum, level_of(work.loss, options))
         _check_inputs(number, datum, LOSSES[work.loss], options)
         if work.graph:
             check_fit(number, datum, work.graph)
@@ -120,10 +121,13 @@ def _check_datum(number: int, datum: Datum, model: Model) -> None:
         raise BadInput(f"Datum {number} has targets outside 0..{model.vocab_size - 1}", hint=_TOKENIZE)
 
 
+def _check_targets(number: int, datum: Datum, level: Level) -> None:
+    if level == "datum" and len(datum.inputs["target_tokens"].shape) != 1:
+        raise BadInput(f"Datum {number} has several targets to a position", hint="This loss takes one to each.")
+
+
 def _check_inputs(number: int, datum: Datum, info: LossInfo, options: Mapping[str, float]) -> None:
     targets = datum.inputs["target_tokens"]
-    if info.level == "datum" and len(targets.shape) != 1:
-        raise BadInput(f"Datum {number} has several targets to a position", hint="This loss takes one to each.")
     for name in (*info.inputs, *info.per_token):
         if name in info.inputs or name in datum.inputs:
             _check_input(number, name, datum.inputs.get(name), targets.shape)

@@ -26,22 +26,34 @@ class LossInfo:
 
 
 _CLIPS = ("clip_low_threshold", "clip_high_threshold")
+_SEQUENCE_CLIPS = ("sequence_clip_low_threshold", "sequence_clip_high_threshold")
+_TOKEN_MASKS = ("mask_low_threshold", "mask_high_threshold")
+_SEQUENCE_MASKS = ("sequence_mask_low_threshold", "sequence_mask_high_threshold")
+_GEOMETRIC_MASKS = ("geometric_mask_low_threshold", "geometric_mask_high_threshold")
 _POLICY = ("logprobs", "advantages")
+UNBOUNDED = (0.0, math.inf)
+"""Bounds that no ratio leaves."""
+_MASKS = {
+    name: bound
+    for pair in (_TOKEN_MASKS, _SEQUENCE_MASKS, _GEOMETRIC_MASKS)
+    for name, bound in zip(pair, UNBOUNDED, strict=True)
+}
+"""Of every policy loss: positions, or data, whose ratio leaves them count for nothing (docs/precision.md)."""
 
 
 def _clipped(low: float, high: float) -> dict[str, float]:
-    return dict(zip(_CLIPS, (low, high), strict=True))
+    return {**dict(zip(_CLIPS, (low, high), strict=True)), **_MASKS}
 
 
 LOSSES: Mapping[str, LossInfo] = {
     "cross_entropy": LossInfo(("weights",)),
-    "importance_sampling": LossInfo(_POLICY),
+    "importance_sampling": LossInfo(_POLICY, _MASKS),
     "ppo": LossInfo(_POLICY, _clipped(0.8, 1.2), _CLIPS),
-    "cispo": LossInfo(_POLICY, _clipped(0.0, 4.0), _CLIPS),
-    "dro": LossInfo(_POLICY, {"beta": 0.05}),
+    "cispo": LossInfo(_POLICY, {**_clipped(0.0, 4.0), **dict(zip(_SEQUENCE_CLIPS, UNBOUNDED, strict=True))}, _CLIPS),
+    "dro": LossInfo(_POLICY, {"beta": 0.05, **_MASKS}),
     # The clip range of the GSPO paper, section 5.1; Tinker publishes none.
     "gspo": LossInfo((*_POLICY, "sequence_ratio_mask"), _clipped(1 - 3e-4, 1 + 4e-4), _CLIPS, "datum"),
-    "stable_reinforce": LossInfo(_POLICY, {"kl_coeff": 0.0}),
+    "stable_reinforce": LossInfo(_POLICY, {"kl_coeff": 0.0, **_MASKS}),
     "custom": LossInfo((), level="graph"),
 }
 _NEVER_NEGATIVE = ("beta", "kl_coeff")
@@ -62,13 +74,28 @@ def options_of(loss: str, config: Mapping[str, float | str]) -> dict[str, float]
             raise BadInput(f"The loss option {name[:100]!r} is not finite", hint="Send finite numbers.")
         numbers[name] = value
     found = {name: numbers.get(name, default) for name, default in LOSSES[loss].options.items()}
-    for name in _NEVER_NEGATIVE:
-        if found.get(name, 0.0) < 0:
-            raise BadInput(f"{name} is {found[name]}", hint="Send 0 or more.")
-    low, high = (found.get(name, 0.0) for name in _CLIPS)
-    if low > high:
-        raise BadInput(f"clip_low_threshold {low} is above clip_high_threshold {high}", hint=CLIP_HINT)
+    _check(found)
     return found
+
+
+def _check(options: Mapping[str, float]) -> None:
+    for name in _NEVER_NEGATIVE:
+        if options.get(name, 0.0) < 0:
+            raise BadInput(f"{name} is {options[name]}", hint="Send 0 or more.")
+    for names in (_CLIPS, _SEQUENCE_CLIPS, _TOKEN_MASKS, _SEQUENCE_MASKS, _GEOMETRIC_MASKS):
+        low, high = (options.get(name, 0.0) for name in names)
+        if low > high:
+            raise BadInput(f"{names[0]} {low} is above {names[1]} {high}", hint=CLIP_HINT)
+
+
+def level_of(loss: str, options: Mapping[str, float]) -> Level:
+    """That of the loss, or `datum` where a ratio of the whole datum is bounded."""
+    bounds = (_SEQUENCE_CLIPS, _SEQUENCE_MASKS, _GEOMETRIC_MASKS)
+    whole = any(
+        tuple(options.get(name, bound) for name, bound in zip(pair, UNBOUNDED, strict=True)) != UNBOUNDED
+        for pair in bounds
+    )
+    return "datum" if whole else LOSSES[loss].level
 
 
 CLIP_HINT = "They bound the ratio itself, as in 0.8 and 1.2."

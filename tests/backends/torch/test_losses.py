@@ -3,6 +3,7 @@
 The data fill several micro-batches, and each of those several chunks of the head, so that both cut through data.
 """
 
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,25 +51,49 @@ def some_data(loss: str, k: int, *, thresholds: bool) -> tuple[Datum, ...]:
 
 
 def reference(loss: str, lp: Tensor, datum: Datum, config: Mapping[str, float]) -> Tensor:
+    """Of one datum; with masks, that of its other positions."""
     v = {name: torch.tensor(array.tolist()).reshape(array.shape) for name, array in datum.inputs.items()}
-    a, q = v["advantages"], v["logprobs"]
+    v, lp = unmasked(lp, v, config, v["sequence_ratio_mask"] if loss == "gspo" else v["advantages"])
+    return value(loss, lp, v, config) if len(lp) else lp.sum()
+
+
+def value(loss: str, lp: Tensor, v: Mapping[str, Tensor], config: Mapping[str, float]) -> Tensor:
+    a, away = v["advantages"], lp - v["logprobs"]
     low, high = (v.get(f"clip_{side}_threshold", config.get(f"clip_{side}_threshold")) for side in ("low", "high"))
-    r = (lp - q).exp()
+    r = away.exp()
     if loss == "cross_entropy":
-        return -(v["weights"] * lp).sum()
-    if loss == "importance_sampling":
-        return -(r * a).sum()
-    if loss == "dro":
-        return -(lp * a - 0.5 * config["beta"] * (lp - q) ** 2).sum()
-    if loss == "cispo":
-        return -(torch.clamp(r, low, high).detach() * lp * a).sum()
-    if loss == "stable_reinforce":
-        held = 0.5 * config["kl_coeff"] * ((lp - q) ** 2)[a != 0]
-        return held.sum() - (torch.clamp(r, max=2).detach() * lp * a).sum()
-    if loss == "gspo":
-        mean = (lp.detach() - q)[v["sequence_ratio_mask"] != 0].mean()
-        r = torch.exp(mean + lp - lp.detach())
-    return -torch.minimum(r * a, torch.clamp(r, low, high) * a).sum()
+        found = -v["weights"] * lp
+    elif loss == "importance_sampling":
+        found = -r * a
+    elif loss == "dro":
+        found = 0.5 * config["beta"] * away**2 - lp * a
+    elif loss == "cispo":
+        if "sequence_clip_high_threshold" in config:
+            r = away[a != 0].sum().exp()
+            low, high = config.get("sequence_clip_low_threshold", 0.0), config["sequence_clip_high_threshold"]
+        found = -torch.clamp(r, low, high).detach() * lp * a
+    elif loss == "stable_reinforce":
+        found = 0.5 * config["kl_coeff"] * away**2 * (a != 0) - torch.clamp(r, max=2).detach() * lp * a
+    else:
+        if loss == "gspo":
+            mean = away.detach()[v["sequence_ratio_mask"] != 0].mean()
+            r = torch.exp(mean + lp - lp.detach())
+        found = -torch.minimum(r * a, torch.clamp(r, low, high) * a)
+    return found.sum()
+
+
+def unmasked(
+    lp: Tensor, v: dict[str, Tensor], config: Mapping[str, float], counts: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """What no mask takes away."""
+    away = lp.detach() - v["logprobs"]
+    counted = away[counts != 0]
+    ratios = {"mask": away.exp(), "sequence_mask": counted.sum().exp(), "geometric_mask": counted.mean().exp()}
+    keep = torch.ones_like(away, dtype=torch.bool)
+    for name, ratio in ratios.items():
+        low, high = config.get(f"{name}_low_threshold", 0.0), config.get(f"{name}_high_threshold", math.inf)
+        keep &= (ratio >= low) & (ratio <= high)
+    return {name: values[keep] for name, values in v.items()}, lp[keep]
 
 
 async def disturb(engine: TorchEngine) -> None:
@@ -86,6 +111,9 @@ async def disturb(engine: TorchEngine) -> None:
 
 
 CLIPS = {"clip_low_threshold": 0.7, "clip_high_threshold": 1.5}
+TOKENS = {"mask_low_threshold": 0.5, "mask_high_threshold": 2.0}
+MEAN = {"geometric_mask_low_threshold": 0.75, "geometric_mask_high_threshold": 1.3}
+WHOLE = {"sequence_mask_low_threshold": 1e-20, "sequence_mask_high_threshold": 1e20}
 CASES = [
     ("cross_entropy", 1, {}),
     ("cross_entropy", 3, {}),
@@ -99,6 +127,15 @@ CASES = [
     ("dro", 1, {"beta": 0.3}),
     ("dro", 2, {"beta": 0.3}),
     ("gspo", 1, CLIPS),
+    ("importance_sampling", 1, TOKENS),
+    ("importance_sampling", 2, TOKENS),
+    ("ppo", 1, {**CLIPS, **MEAN}),
+    ("dro", 1, {"beta": 0.3, **TOKENS, **MEAN}),
+    ("gspo", 1, {**CLIPS, **TOKENS, **MEAN}),
+    ("stable_reinforce", 1, {"kl_coeff": 0.2, **WHOLE}),
+    ("cispo", 1, {**CLIPS, **WHOLE}),
+    ("cispo", 1, {"sequence_clip_low_threshold": 0.1, "sequence_clip_high_threshold": 3.0}),
+    ("cispo", 1, {"sequence_clip_high_threshold": 5.0, **TOKENS}),
     ("stable_reinforce", 1, {"kl_coeff": 0.2}),
     ("stable_reinforce", 2, {"kl_coeff": 0.0}),
 ]

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,8 +32,10 @@ def made(folder: Path) -> Path:
     return folder
 
 
-async def go(engine: TorchEngine, data: Sequence[Datum], loss: str) -> PassResult:
-    (result,) = await engine.trainer.run([Pass(RUN, tuple(data), loss)])
+async def go(
+    engine: TorchEngine, data: Sequence[Datum], loss: str, config: Mapping[str, float] | None = None
+) -> PassResult:
+    (result,) = await engine.trainer.run([Pass(RUN, tuple(data), loss, config or {})])
     assert result.failure is None
     return result
 
@@ -110,6 +112,12 @@ async def test_what_a_pass_says_of_the_weights(engine: TorchEngine) -> None:
     assert metrics["mismatch:mean"] == pytest.approx(1.75 / 3, abs=1e-5)
     assert metrics["mismatch:max"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["ess:mean"] == pytest.approx(sum(ratios) ** 2 / sum(r * r for r in ratios) / 3, rel=1e-5)
+    assert metrics["kl:mean"] == pytest.approx(-1.25 / 3, abs=1e-5)
+    assert metrics["kl_k3:mean"] == pytest.approx(sum(r - 1 - math.log(r) for r in ratios) / 3, rel=1e-4)
+    assert "masked:mean" not in metrics
+    bounds = {"mask_low_threshold": 0.8, "mask_high_threshold": 2.0}
+    assert (await go(engine, data, "ppo", bounds)).metrics["masked:mean"] == pytest.approx(2 / 3)
+    assert (await go(engine, data, "ppo", {"sequence_mask_high_threshold": 3.4})).metrics["masked:mean"] == 1
     idle = (await go(engine, [datum(tokens, [0.0] * 4, [0.0] * 4)], "ppo")).metrics
     assert (idle["mismatch:mean"], idle["mismatch:max"], idle["ess:mean"]) == (0, 0, 1)
     far = (await go(engine, [datum(tokens, [-1000.0] * 4, [1.0] * 4)], "dro")).metrics

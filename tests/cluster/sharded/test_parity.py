@@ -68,11 +68,19 @@ async def policy_losses(trainer: Trainer, learnt: Learnt) -> list[float]:
         data.append(Datum(datum.tokens, inputs))
     cut = {"clip_low_threshold": 0.0, "clip_high_threshold": 2.0}
     found: list[float] = []
-    for loss, options in (("cispo", cut), ("ppo", {}), ("gspo", {})):
+    masks = {"mask_high_threshold": 2.0, "geometric_mask_low_threshold": 0.9}
+    for loss, options in (("cispo", cut), ("ppo", {}), ("gspo", {}), ("ppo", masks)):
         (result,) = await trainer.run([Pass(ADA, tuple(data), loss, options)])
         assert result.failure is None
         norm = (await trainer.step(ADA, STILL))["grad_norm"]
-        names = ("loss:sum", "mismatch:mean", "mismatch:max", "ess:mean")
+        names = (
+            "loss:sum",
+            "mismatch:mean",
+            "mismatch:max",
+            "kl_k3:mean",
+            "ess:mean",
+            *(["masked:mean"] * bool("mask_high_threshold" in options)),
+        )
         found += [norm, *(result.metrics[name] for name in names)]
     return found
 

@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from anubhav.backends.torch.files.factors import WEIGHTS, Factors, group_of, read_factors
 from anubhav.backends.torch.files.peft_config import CONFIG, read_scaling, write_config
-from anubhav.backends.torch.files.peft_files import OPTIMIZER, WEIGHTS, Factors, read_factors
+from anubhav.backends.torch.files.peft_files import OPTIMIZER
 from anubhav.backends.torch.files.tensor_file import write_tensors
-from anubhav.backends.torch.layers.adapters import EXPERTS, attends, fresh_a, groups_of, modules
+from anubhav.backends.torch.layers.adapters import EXPERTS, attends, fresh_a, modules
 from anubhav.backends.torch.layers.config import ModelConfig
 from anubhav.cluster.sharded.places import Key, Kind, Place, expert_rank, places
 from anubhav.errors import BadInput
@@ -79,8 +80,7 @@ def read(config: ModelConfig, kind: Kind, folder: Path) -> Saved:
         parts: list[tuple[Tensor, Tensor]] = []
         for key in _members(config, place):
             found = factors.get(key)
-            rank = len(found.a_RI) if found else 0
-            fold = scaling.fold(config.module_name(*key), rank, place.rank) if found else 1.0
+            fold = scaling.fold(found.named, found.rank, place.rank) if found else 1.0
             parts.append(_pad(place, found, fold, generator))
         whole[place.key] = _joined(config, place, parts)
     weights = Whole(spec, whole)
@@ -88,7 +88,7 @@ def read(config: ModelConfig, kind: Kind, folder: Path) -> Saved:
 
 
 def _spec(config: ModelConfig, kind: Kind, factors: Mapping[Key, Factors]) -> LoraSpec:
-    groups = {key: _group(config, key) for key in factors}
+    groups = {key: group_of(config, *key) for key in factors}
     plain = [len(found.a_RI) for key, found in factors.items() if groups[key] not in EXPERTS]
     inner = [len(found.a_RI) for key, found in factors.items() if groups[key] in EXPERTS]
     each = config.mixture.each if config.mixture and kind == "normalised" else 1
@@ -106,13 +106,6 @@ def _spec(config: ModelConfig, kind: Kind, factors: Mapping[Key, Factors]) -> Lo
         train_mlp=any(group != "head" and not attends(config, group) for group in names),
         train_unembed="head" in names,
     )
-
-
-def _group(config: ModelConfig, key: Key) -> str:
-    layer, module = key
-    if layer == config.layers:
-        return "head"
-    return next(group for group in groups_of(config, layer, LoraSpec()) if module in modules(config, group))
 
 
 def _members(config: ModelConfig, place: Place) -> list[Key]:

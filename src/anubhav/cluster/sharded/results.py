@@ -13,7 +13,7 @@ from anubhav.cluster.sharded.agreeing import Elsewhere
 from anubhav.cluster.sharded.learning import Part
 from anubhav.errors import AnubhavError
 from anubhav.types.arrays import Array
-from anubhav.types.losses import LOSSES
+from anubhav.types.losses import LOSSES, options_of
 from anubhav.types.training import Pass, PassResult
 
 
@@ -40,11 +40,12 @@ def together(config: ModelConfig, work: Pass, answers: Sequence[Part | AnubhavEr
 
 
 def _mismatch(work: Pass, logprobs: Mapping[int, Array]) -> dict[str, float]:
-    found = Mismatch()
-    if {"logprobs", "advantages"} <= set(LOSSES[work.loss].inputs):
+    found, options, names = Mismatch(), options_of(work.loss, work.config), LOSSES[work.loss].inputs
+    if {"logprobs", "advantages"} <= set(names):
         for number, datum in enumerate(work.data):
-            inputs = {name: tensor(datum.inputs[name]).flatten().float() for name in ("logprobs", "advantages")}
-            found.add(tensor(logprobs[number]).flatten(), inputs)
+            told_P = tensor(logprobs[number]).flatten()
+            inputs = {name: tensor(datum.inputs[name]).flatten().float() for name in names}
+            found.add(told_P, {**inputs, "datum": torch.zeros(len(told_P), dtype=torch.long)}, options)
     return found.metrics()
 
 

@@ -71,6 +71,7 @@ def _enter(keyring: Keyring, token: str) -> Response:
 
 
 _PLACES = {"candidate": "/releases?alias={}", "refused": "/gates?alias={}", "failed": "/releases?alias={}#laps",
+           "paused": "/releases?alias={}#laps",
            "alarm": "/rewards?alias={}#alarms", "unread": "/releases?alias={}#laps"}  # fmt: skip
 
 

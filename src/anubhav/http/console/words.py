@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from anubhav.flows.trying import Lift
 from anubhav.http.console.language import gettext, ngettext
+from anubhav.releases.laps import WHY
 from anubhav.types.experience import Episode, Feedback, Lap
 
 Json = dict[str, Any]
@@ -131,7 +132,7 @@ def lap_card(lap: Lap) -> Json:
         "alias": lap.alias,
         "state": lap.state,
         "outcome": verdict.get("outcome", lap.state),
-        "reason": verdict.get("reason", "") or lap.report.get("failure", ""),
+        "reason": verdict.get("reason", "") or lap.report.get("failure", "") or lap.report.get(WHY, ""),
         "phase": lap.phase,
         "at": lap.started_at,
         "took": took((lap.finished_at or datetime.now(UTC).timestamp()) - lap.started_at),

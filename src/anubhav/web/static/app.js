@@ -23,6 +23,17 @@ find("#hold").addEventListener("click", async ({ target }) => {
   }
 });
 
+document.addEventListener("click", async ({ target }) => {
+  const lap = target.closest?.("[data-resume]")?.dataset.resume;
+  if (!lap) return;
+  try {
+    await call(`/v1/laps/${lap}/resume`, "POST", {});
+    location.reload();
+  } catch (problem) {
+    tell(problem.message, { bad: true });
+  }
+});
+
 // --- keys ----------------------------------------------------------------------------------------------------------
 const pages = all(".side nav a").map((link) => ({ name: link.textContent, href: link.getAttribute("href"), key: link.dataset.key }));
 // A page with single-letter keys of its own adds them to the sheet, and has no `g` before them.

@@ -26,7 +26,7 @@ _HARMLESS = {
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "eva_config", "exclude_modules", "inference_mode",
     "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "megatron_core",
     "peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules",
-    "task_type", "use_rslora",
+    "target_parameters", "task_type", "use_rslora",
 }  # fmt: skip
 # The other ways to begin (PiSSA, OLoRA, LoftQ …) change the base weights, which are not in the file.
 _FIXED: Mapping[str, tuple[object, ...]] = {
@@ -37,6 +37,8 @@ _FIXED: Mapping[str, tuple[object, ...]] = {
 _PLAIN = "Train it as plain LoRA, or merge it into its base model and serve that."
 _PATTERN = re.compile(r"\^?[A-Za-z0-9_.]{1,200}")
 """PEFT takes any regular expression; one from a stranger could run for ever."""
+_ANYWHERE = r".*\."
+"""What PEFT itself writes before the name of an expert's parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def read_scaling(folder: Path) -> Scaling:
     patterns: Any = raw.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
         raise BadInput("alpha_pattern is not a table", hint="Save the adapter again with PEFT.")
-    alphas = {key: _number("alpha_pattern", value) for key, value in cast(dict[str, Any], patterns).items()}
+    given = cast(dict[str, Any], patterns)
+    alphas = {key.removeprefix(_ANYWHERE): _number("alpha_pattern", value) for key, value in given.items()}
     for key in alphas:
         if not _PATTERN.fullmatch(key):
             raise BadInput(f"The alpha_pattern {key[:100]!r} is not a module's name", hint="Write names out.")

@@ -1,31 +1,27 @@
 """Adapters on disk, in PEFT's format, so that PEFT, vLLM and llama.cpp's converters read them as their own.
 
 Beside PEFT's two files an optimizer.safetensors holds the optimizer's moments under the same names. Only safetensors
-is ever read or written. An adapter that PEFT trained elsewhere is read too and brought to our form: alpha 32, one rank,
+is ever read or written. An adapter that was trained elsewhere is read too and brought to our form: alpha 32, one rank,
 whole groups of modules, with the same effect. docs/lora.md has the conventions.
 """
 
-import functools
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from anubhav.backends.torch.files.factors import WEIGHTS, Factors, group_of, read_factors
 from anubhav.backends.torch.files.peft_config import Scaling, read_scaling, write_config
 from anubhav.backends.torch.files.tensor_file import write_tensors
 from anubhav.backends.torch.layers.adapters import (
-    EXPERTS,
     Adapter,
     Pair,
     Site,
     attends,
     fresh_a,
     fuse,
-    groups_of,
     modules,
     sites,
     split,
@@ -36,17 +32,8 @@ from anubhav.backends.torch.training.optimizer import Moments
 from anubhav.errors import BadInput
 from anubhav.types.training import LoraSpec
 
-WEIGHTS, OPTIMIZER = "adapter_model.safetensors", "optimizer.safetensors"
-_NAME = re.compile(r"base_model\.model\.([\w.]{1,200})\.lora_([AB])\.weight")
-"""PEFT's names of the factors."""
-_IN_LAYER = re.compile(r"\.(\d{1,4})\.([\w.]+)")
-_TINKER_HEAD = "model.unembed_tokens"
-"""What Tinker's own exports call the unembedding."""
-_STACKS = {"mlp.experts.w1": "experts_gate", "mlp.experts.w2": "experts_down", "mlp.experts.w3": "experts_up"}
-"""Tinker's names of what all experts of a layer have, in three dimensions; what they share is there once."""
+OPTIMIZER = "optimizer.safetensors"
 _ROOT = "base_model.model."
-_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
-_REPEAT = "Save it again with PEFT's save_pretrained, safe_serialization on."
 
 
 def write_adapter(config: ModelConfig, adapter: Adapter, folder: Path, moments: Moments | None) -> None:
@@ -71,7 +58,7 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     """
     scaling = read_scaling(folder)
     factors = read_factors(config, folder)
-    groups = {"head" if layer == config.layers else _groups(config, layer)[module] for layer, module in factors}
+    groups = {group_of(config, *place) for place in factors}
     spec = LoraSpec(
         rank=max(len(found.a_RI) for found in factors.values()),
         train_attn=any(attends(config, group) for group in groups),
@@ -95,86 +82,6 @@ def read_adapter(config: ModelConfig, folder: Path, device: torch.device) -> tup
     return adapter, Moments(*found, steps=int(facts["steps"]), family=family)
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
-    a_RI: Tensor
-    b_OR: Tensor
-
-
-def read_factors(config: ModelConfig, folder: Path) -> dict[tuple[int, str], Factors]:
-    """The pairs of a file by layer and module, each of the right shape."""
-    halves: dict[tuple[int, str], dict[str, Tensor]] = {}
-    try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                layer, module, half = _place(config, name)
-                tensor: Tensor = file.get_tensor(name)
-                if tensor.dtype not in _FLOATS or tensor.dim() != (3 if module in _STACKS else 2):
-                    raise BadInput(f"{name} is no matrix of 16- or 32-bit floats", hint=_REPEAT)
-                for part, matrix in _spread(config, module, tensor):
-                    if half in halves.setdefault((layer, part), {}):
-                        raise BadInput(f"{name[:200]} is there under two names", hint=_REPEAT)
-                    halves[layer, part][half] = matrix.float()
-    except (OSError, SafetensorError) as problem:
-        raise BadInput(f"The adapter has no readable {WEIGHTS}", hint=_REPEAT) from problem
-    if not halves:
-        raise BadInput("The adapter has no LoRA factors", hint=_REPEAT)
-    return {place: _fit(config, place, found) for place, found in halves.items()}
-
-
-def _place(config: ModelConfig, name: str) -> tuple[int, str, str]:
-    """Layer, module, and A or B."""
-    found = _NAME.fullmatch(name)
-    whole, half = found.groups() if found else ("", "")
-    if whole in (config.head_name, _TINKER_HEAD):
-        return config.layers, config.head_name, half
-    root = config.layers_name
-    inner = _IN_LAYER.fullmatch(whole.removeprefix(root)) if whole.startswith(root) else None
-    layer, module = inner.groups() if inner else ("", "")
-    known = _groups(config, int(layer)) if layer and int(layer) < config.layers else {}
-    stacked = module in _STACKS and _STACKS[module] in known.values()
-    if module not in known and not stacked:
-        kinds = dict.fromkeys(re.sub(r"\d+", "*", module) for module in _groups(config, config.layers - 1))
-        known_ones = ", ".join([*kinds, config.head_name])
-        raise BadInput(
-            f"The adapter holds {name[:200]}, which is no LoRA factor of a linear layer of this model",
-            hint=f"Train the linear layers alone ({known_ones}); PEFT's save_pretrained leaves whole "
-            "embeddings out with save_embedding_layers=False.",
-        )
-    return int(layer), module, half
-
-
-def _spread(config: ModelConfig, module: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The (module, matrix) of each expert in one of Tinker's stacks; anything else is itself."""
-    if module not in _STACKS:
-        yield module, tensor
-        return
-    parts = modules(config, _STACKS[module])
-    if len(tensor) not in (1, len(parts)):
-        raise BadInput(f"The adapter is of {len(tensor)} experts, not {len(parts)}", hint="Use its own base model.")
-    yield from zip(parts, tensor.expand(len(parts), -1, -1), strict=True)
-
-
-@functools.cache
-def _groups(config: ModelConfig, layer: int) -> Mapping[str, str]:
-    """The group of each module of a layer."""
-    return {module: group for group in groups_of(config, layer, LoraSpec()) for module in modules(config, group)}
-
-
-def _fit(config: ModelConfig, place: tuple[int, str], found: Mapping[str, Tensor]) -> Factors:
-    layer, module = place
-    group = "head" if layer == config.layers else _groups(config, layer)[module]
-    inputs, outputs = widths(config, group)
-    width = outputs[0 if group in EXPERTS else modules(config, group).index(module)]
-    name = _prefix(config, (layer, group), module)
-    if any(0 in tensor.shape for tensor in found.values()):
-        raise BadInput(f"The adapter has an empty factor at {name}", hint=_REPEAT)
-    rank = next(iter(found.values())).shape[0 if "A" in found else 1]
-    tensors = {f"{name}.lora_{half}.weight": tensor for half, tensor in found.items()}
-    a_RI = _take(tensors, f"{name}.lora_A.weight", (rank, inputs))
-    return Factors(a_RI, _take(tensors, f"{name}.lora_B.weight", (width, rank)))
-
-
 def _join(
     config: ModelConfig,
     spec: LoraSpec,
@@ -190,7 +97,7 @@ def _join(
         for module, width in zip(modules(config, site[1]), outputs, strict=True):
             found = factors.get((site[0], module), Factors(torch.empty(0, inputs), torch.empty(width, 0)))
             rank = len(found.a_RI)
-            fold = scaling.fold(_prefix(config, site, module).removeprefix(_ROOT), rank, spec.rank) if rank else 1.0
+            fold = scaling.fold(found.named, found.rank, spec.rank) if rank else 1.0
             lack = spec.rank - rank
             a_parts += [found.a_RI, *([fresh_a(lack, inputs, generator)] if lack else [])]
             b_OR = found.b_OR if fold == 1.0 else found.b_OR * fold

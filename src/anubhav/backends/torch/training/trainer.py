@@ -29,7 +29,7 @@ from anubhav.errors import AnubhavError, BadInput, NotFound
 from anubhav.types.arrays import Array, floats
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
-from anubhav.types.losses import LOSSES, options_of
+from anubhav.types.losses import LOSSES, level_of, options_of
 from anubhav.types.training import OPTIMIZERS, Datum, LoraSpec, OptimParams, Pass, PassResult
 
 _DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32}
@@ -129,7 +129,7 @@ class Training:
             else:
                 logprobs_P, lost = self._look(one, scored, pupil.adapter, work, custom)
             loss += lost
-            mismatch.add(logprobs_P, scored.inputs)
+            mismatch.add(logprobs_P, scored.inputs, options)
             loads.add(scored.routing, one.times())
             hand_out(logprobs_P.cpu(), scored, work.data, logprobs)
             yield
@@ -185,7 +185,7 @@ class Training:
 
         hidden_TE = self._hidden(one, adapter, scored.routing)
         where = (self._model, adapter, hidden_TE.detach(), scored.rows_P, scored.targets_P)
-        if LOSSES[work.loss].level != "token":
+        if level_of(work.loss, scored.options) != "token":
             # Chunks of rows cut through data, so the derivative is found before the chunks are pulled.
             if custom:
                 slope_P, value = custom.slope(score(*where, self._pause), scored.shares)
@@ -225,7 +225,7 @@ def read_pairs(
             given = name in info.inputs or name in values
             parts.append(tensor(values[name]).flatten() if given else torch.full((target.numel(),), options[name]))
     together = {name: torch.cat(parts).float().to(device) for name, parts in inputs.items()}
-    if info.level == "datum":
+    if level_of(work.loss, options) == "datum":
         counts = torch.tensor([count for _, count in shares])
         together["datum"] = torch.arange(len(shares)).repeat_interleave(counts).to(device)
     return Scored(torch.tensor(rows, device=device), torch.cat(targets).to(device), together, options, shares, routing)

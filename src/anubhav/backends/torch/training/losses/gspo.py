@@ -6,17 +6,13 @@ marked tokens of (log p − log q)), and the gradient of its own log p. Marked i
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from anubhav.backends.torch.training.losses.clip import pessimistic
+from anubhav.backends.torch.training.losses.masking import over_data
 
 
 def compute(logprobs_P: Tensor, inputs: Mapping[str, Tensor], _options: Mapping[str, float]) -> Tensor:
-    """D: the data of the micro-batch."""
-    fixed_P, datum_P = logprobs_P.detach(), inputs["datum"]
-    marked_P = (inputs["sequence_ratio_mask"] != 0).to(fixed_P.dtype)
-    none_D = torch.zeros(int(datum_P[-1]) + 1, dtype=fixed_P.dtype, device=fixed_P.device)
-    total_D = none_D.index_add(0, datum_P, (fixed_P - inputs["logprobs"]) * marked_P)
-    mean_D = total_D / none_D.index_add(0, datum_P, marked_P)
-    return pessimistic((mean_D[datum_P] + logprobs_P - fixed_P).exp(), inputs)
+    fixed_P = logprobs_P.detach()
+    total_P, count_P = over_data(fixed_P - inputs["logprobs"], inputs)
+    return pessimistic((total_P / count_P + logprobs_P - fixed_P).exp(), inputs)
