@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from anubhav.backends.opening import Engine
-from anubhav.catalog.folders import write_manifest
+from anubhav.backends.torch.files.exporting import Form, export_apart
 from anubhav.catalog.library import Library
 from anubhav.cluster.opening import Choices, open_engines
 from anubhav.cluster.planning.apart import plan_apart
@@ -68,6 +68,7 @@ from anubhav.trackers.courier import Courier
 from anubhav.trackers.metrics_file import MetricsFile
 from anubhav.trackers.opening import open_trackers
 from anubhav.training.desk import Desk
+from anubhav.training.exports import Exports
 from anubhav.training.jobs import JobBook
 from anubhav.training.limits import Limits
 from anubhav.training.pedigree import Pedigree
@@ -106,17 +107,11 @@ def pull_model(name: str, models_dir: Path, report: Report) -> Model:
     return Library(models_dir).pull(name, convert, report)
 
 
-def export_adapter(adapter: Path, base: Model, to: Path, *, form: Literal["merged", "gguf"]) -> None:
+def export_adapter(adapter: Path, base: Model, to: Path, *, form: Form) -> None:
     """Write the PEFT folder `adapter` into the folder `to`: merged into its base, or as llama.cpp's adapter.gguf."""
-    if form == "gguf":
-        from anubhav.backends.torch.files.gguf_adapter import write_gguf_adapter
+    from anubhav.backends.torch.files.exporting import export_adapter as write
 
-        write_gguf_adapter(adapter, base.folder, to / "adapter.gguf")
-    else:
-        from anubhav.backends.torch.files.merging import write_merged
-
-        write_merged(adapter, base.folder, to)
-        write_manifest(to, f"{base.source}, with an adapter merged in", base.licence)
+    write(adapter, base, to, form=form)
 
 
 async def back_up(data_dir: Path, to: BinaryIO) -> None:
@@ -182,6 +177,7 @@ async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[
         stack.push_async_callback(house.jobs.stop)
         stack.push_async_callback(house.critic.stop)
         stack.push_async_callback(house.plans.stop)
+        stack.push_async_callback(house.exports.stop)
         stack.push_async_callback(house.later.stop)
         await house.later.recover()
         cut = await house.laps.recover()
@@ -243,6 +239,7 @@ def _join(
         desk=desk,
         uploads=uploads,
         jobs=JobBook(database, desk, uploads),
+        exports=Exports(database, desk.checkpoints, data_dir, models, export_apart),
         runs=runs,
         scribe=scribe,
         pedigree=Pedigree(database),

@@ -89,7 +89,7 @@ def test_the_key_comes_from_the_data_folder(counter: Any, tmp_path: Path, monkey
 def test_keys_are_listed_and_revoked(counter: Any) -> None:
     row = {"id": "key_1", "tenant": "ann", "operator": False, "note": "", "created_at": 0.0, "revoked_at": None}
     row["scopes"] = ["read", "sample"]
-    counter.answers = {"GET /v1/keys": (200, {"data": [row]}), "DELETE /v1/keys/key_1": (200, {})}
+    counter.answers = {"GET /v1/keys": (200, {"data": [row], "next": None}), "DELETE /v1/keys/key_1": (200, {})}
     heading, line = run("key", "list").output.splitlines()
     assert heading.split() == ["ID", "TENANT", "OPERATOR", "SCOPES", "MADE", "REVOKED", "NOTE"]
     assert line.split()[:5] == ["key_1", "ann", "no", "read", "sample"]

@@ -106,9 +106,9 @@ async def test_tickets_end(keyring: Keyring) -> None:
     with pytest.raises(NotAuthenticated):
         keyring.check_ticket(keyring.issue_ticket(who, seconds=-1))
     once = keyring.issue_ticket(who)
-    assert keyring.redeem_ticket(once) == who
+    assert await keyring.redeem_ticket(once) == who
     with pytest.raises(NotAuthenticated):
-        keyring.redeem_ticket(once)
+        await keyring.redeem_ticket(once)
     with pytest.raises(NotAuthenticated):
         Keyring(keyring._database).check_ticket(once)
 

@@ -31,9 +31,52 @@ async def test_what_was_used_is_told_by_day_and_what_was_done_a_page_at_a_time(f
     first = (await front.operator.get("/v1/audit", params={"limit": 2})).json()
     assert [one["details"]["tinker_path"] for one in first["data"]] == paths[:0:-1]
     rest = (await front.operator.get("/v1/audit", params={"limit": 2, "before": first["next"]})).json()
-    assert [(one["tenant"], one["event"]) for one in rest["data"]] == [("ann", "checkpoint_create")]
+    assert [(one["tenant"], one["event"]) for one in rest["data"]] == [
+        ("ann", "checkpoint_create"), ("ann", "key_create"),
+    ]  # fmt: skip
+    last = (await front.operator.get("/v1/audit", params={"limit": 2, "before": rest["next"]})).json()
+    assert [(one["tenant"], one["details"]["by"]) for one in last["data"]] == [("local", "the server")]
+    assert last["next"] is None
+
+
+async def test_keys_quotas_and_who_signed_in_are_in_the_audit_and_never_the_key(front: Any) -> None:
+    asked = {"tenant": "bob", "note": "laptop", "scopes": ["sample", "read"], "quota": {"runs": 3}}
+    key = (await front.operator.post("/v1/keys", json=asked)).json()["key"]
+    await front.operator.put("/v1/quotas/bob", json={"tokens_a_day": 10})
+    holder = await front.keyring.check(key)
+    operator = await front.keyring.check(front.operator.headers["x-api-key"])
+    await front.operator.delete(f"/v1/keys/{holder.key_id}")
+    assert (await front.operator.delete(f"/v1/keys/{operator.key_id}")).status_code == 403
+    ticket = front.keyring.issue_ticket(operator)
+    assert (await front.nobody.get("/", params={"token": ticket})).status_code == 303
+    assert (await front.nobody.get("/", params={"token": ticket})).status_code == 401
+    rows = (await front.operator.get("/v1/audit", params={"limit": 5})).json()["data"]
+    told = {one["event"]: one["details"] for one in rows[::-1]}
+    assert [(one["tenant"], one["event"]) for one in rows] == [
+        ("local", "console_sign_in"), ("bob", "key_revoke"), ("bob", "quota_set"), ("bob", "quota_set"),
+        ("bob", "key_create"),
+    ]  # fmt: skip
+    by = {"by": "local", "by_key": operator.key_id}
+    made = {"key": holder.key_id, "scopes": "read sample", "operator": False, "note": "laptop"}
+    assert told["key_create"] == made | by
+    assert told["quota_set"] == {"tokens_a_day": 10, "runs": None, "storage_bytes": None, "queue": None} | by
+    assert told["key_revoke"] == {"key": holder.key_id} | by
+    assert told["console_sign_in"] == {"key": operator.key_id}
+    assert not any(secret in str(rows) for secret in (key, key.partition("_")[2], ticket))
+    mine = await front.keyring.add("ann", by=operator)
+    seen = (await front.nobody.get("/api/v1/audit", headers={"x-api-key": mine})).json()["entries"][-1]
+    assert (seen["event"], seen["event_details"]["user"]) == ("key_create", "local")
+
+
+async def test_keys_come_a_page_at_a_time(front: Any) -> None:
+    for number in range(3):
+        await front.operator.post("/v1/keys", json={"tenant": f"guest-{number}"})
+    first = (await front.operator.get("/v1/keys", params={"limit": 2})).json()
+    assert [one["tenant"] for one in first["data"]] == ["guest-2", "guest-1"]
+    rest = (await front.operator.get("/v1/keys", params={"before": first["next"]})).json()
+    assert [one["tenant"] for one in rest["data"]] == ["guest-0", "ann", "local"]
     assert rest["next"] is None
-    assert (await front.operator.get("/v1/audit", params={"tenant": "local"})).json()["data"] == []
+    assert (await front.operator.get("/keys/key_none")).status_code == 404
 
 
 async def test_all_of_it_is_the_operators(front: Any) -> None:

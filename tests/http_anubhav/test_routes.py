@@ -164,7 +164,7 @@ async def test_a_revoked_key_is_listed_and_works_no_more(front: Any) -> None:
     assert (await front.operator.delete(f"/v1/keys/{row['id']}")).json() == {"id": row["id"], "revoked": True}
     assert (await front.nobody.get("/v1/episodes", headers=cleo)).status_code == 401
     assert (await front.operator.delete(f"/v1/keys/{row['id']}")).status_code == 404
-    assert (await front.operator.get("/v1/keys")).json()["data"][-1]["revoked_at"]
+    assert (await front.operator.get("/v1/keys")).json()["data"][0]["revoked_at"]
 
 
 async def test_an_unknown_lap_is_not_found(front: Any) -> None:

@@ -123,7 +123,7 @@ async def test_a_page_is_signed_in_with_its_keys_scopes(front: Any) -> None:
 async def test_keys_and_quotas_are_shown_and_set(front: Any) -> None:
     asked = {"tenant": "team/bob", "scopes": ["sample"], "quota": {"tokens_a_day": 1000, "queue": 2}}
     assert (await front.operator.post("/v1/keys", json=asked)).status_code == 200
-    assert (await front.operator.get("/v1/keys")).json()["data"][-1]["scopes"] == ["sample"]
+    assert (await front.operator.get("/v1/keys")).json()["data"][0]["scopes"] == ["sample"]
     shown = (await front.operator.get("/v1/quotas/team/bob")).json()
     assert shown["quota"] == {"tokens_a_day": 1000, "runs": None, "storage_bytes": None, "queue": 2}
     assert shown["used"] == {"tokens_today": 0, "runs": 0, "storage_bytes": 0, "queue": 0}

@@ -100,7 +100,7 @@ def _merged(quota: dict[str, int | None], limits: dict[str, int | None]) -> dict
 @takes_remote
 def list_keys(remote: Remote, *, form: Format) -> None:
     """Show whose keys there are; the keys themselves are known to their holders alone."""
-    keys = remote.get("/v1/keys")["data"]
+    keys = _all(remote)
     if form == "table":
         keys = [
             one
@@ -110,6 +110,16 @@ def list_keys(remote: Remote, *, form: Format) -> None:
         ]
     columns = ("id", "tenant", "operator", "scopes", "made", "revoked", "note")
     show(keys, columns, form, empty="There is no key yet.")
+
+
+def _all(remote: Remote) -> list[dict[str, Any]]:
+    """Page after page; those made first come first."""
+    page = remote.get("/v1/keys", limit=100)
+    keys: list[dict[str, Any]] = page["data"]
+    while page["next"]:
+        page = remote.get("/v1/keys", limit=100, before=page["next"])
+        keys += page["data"]
+    return keys[::-1]
 
 
 @key.command()

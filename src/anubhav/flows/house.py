@@ -35,6 +35,7 @@ from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.store.vault import Vault
 from anubhav.training.desk import Desk
+from anubhav.training.exports import Exports
 from anubhav.training.jobs import JobBook
 from anubhav.training.pedigree import Pedigree
 from anubhav.training.runbook import RunBook
@@ -54,6 +55,7 @@ class House:
     desk: Desk
     uploads: Uploads
     jobs: JobBook
+    exports: Exports
     runs: RunBook
     scribe: Scribe
     pedigree: Pedigree

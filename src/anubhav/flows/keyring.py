@@ -13,15 +13,16 @@ import json
 import re
 import secrets
 import time
+from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
 import jwt
 
 from anubhav.errors import BadInput, EndedToken, NotAllowed, NotAuthenticated, NotFound
-from anubhav.store import quotas
+from anubhav.store import quotas, usage
 from anubhav.store.database import Connection, Database
-from anubhav.store.keys import KeyRow, add_key, find_holder, find_key, find_note, list_keys, revoke_key
+from anubhav.store.keys import KeyRow, add_key, find_holder, find_key, find_note, find_row, list_keys, revoke_key
 from anubhav.types.ids import new_id
 from anubhav.types.models import SCOPES, Principal, Scope
 from anubhav.types.quotas import Quota, Use
@@ -70,17 +71,21 @@ class Keyring:
         prefix: Prefix = "tml",
         scopes: frozenset[Scope] = SCOPES,
         quota: Quota | None = None,
+        by: Principal | None = None,
     ) -> str:
-        """The new key's text: shown this once, as only its hash is kept. `quota` becomes that of the whole tenant."""
+        """The new key's text: shown this once, as only its hash is kept. `quota` becomes that of the whole tenant.
+
+        `by`: who makes it, for the audit; None is the server itself. So everywhere here.
+        """
         if operator and "admin" not in scopes:
             raise BadInput("An operator's key needs the scope admin", hint="Name it, or leave the scopes out.")
         holder = Principal(tenant, new_id("key"), operator, scopes)
         key = f"{prefix}-{holder.key_id.removeprefix('key_')}_{secrets.token_urlsafe(32)}"
 
         def keep(connection: Connection) -> None:
-            add_key(connection, digest=_digest(key), principal=holder, note=note)
+            _add(connection, key, holder, note, by)
             if quota is not None:
-                quotas.keep(connection, tenant, quota)
+                _limit(connection, tenant, quota, by)
 
         await self._database.run(keep)
         return key
@@ -89,16 +94,16 @@ class Keyring:
         """What the tenant may use, and what it uses now."""
         return await self._database.run(lambda c: (quotas.find(c, tenant), quotas.use(c, tenant)))
 
-    async def set_quota(self, tenant: str, quota: Quota) -> None:
+    async def set_quota(self, tenant: str, quota: Quota, by: Principal | None = None) -> None:
         """For the next request on."""
-        await self._database.run(lambda c: quotas.keep(c, tenant, quota))
+        await self._database.run(lambda c: _limit(c, tenant, quota, by))
 
     async def preset(self, key: str) -> Principal:
         """Make `key` the operator's key of tenant `local`; raises BadInput for one the Tinker SDK would refuse."""
         if not (_KEY.fullmatch(key) and key.startswith("tml-")):
             raise BadInput("An API key begins with `tml-`", hint="Set ANUBHAV_API_KEY to tml- and some random letters.")
         holder = Principal("local", new_id("key"), operator=True)
-        await self._database.run(partial(add_key, digest=_digest(key), principal=holder, note="preset"))
+        await self._database.run(lambda c: _add(c, key, holder, "preset", None))
         try:
             return await self.check(key)
         except NotAuthenticated as problem:
@@ -111,15 +116,23 @@ class Keyring:
         """What was written on the key when it was made."""
         return await self._database.run(partial(find_note, key_id=holder.key_id))
 
-    async def keys(self) -> list[KeyRow]:
-        """Of all tenants, oldest first."""
-        return await self._database.run(list_keys)
+    async def keys(self, before: int | None = None, limit: int = 100) -> list[KeyRow]:
+        """Of all tenants, made last first, a page at a time."""
+        return await self._database.run(lambda c: list_keys(c, before, limit))
 
-    async def revoke(self, key_id: str) -> None:
+    async def find(self, key_id: str) -> KeyRow:
+        """Raises NotFound when there never was such a key."""
+        found = await self._database.run(partial(find_row, key_id=key_id))
+        if found is None:
+            raise NotFound(f"There is no key {key_id[:100]}", hint="List them with `anubhav key list`.")
+        return found
+
+    async def revoke(self, key_id: str, by: Principal | None = None) -> None:
         """End the key, with its tokens and tickets. Raises NotFound, and NotAllowed for the last key of an operator."""
-        if await self._database.run(partial(find_holder, key_id=key_id)) is None:
+        holder = await self._database.run(partial(find_holder, key_id=key_id))
+        if holder is None:
             raise NotFound(f"There is no key {key_id[:100]} in use", hint="List them with `anubhav key list`.")
-        if not await self._database.run(partial(revoke_key, key_id=key_id)):
+        if not await self._database.run(lambda c: _revoke(c, holder, by)):
             raise NotAllowed(
                 "This is the last operator's key, and without it nobody could make keys any more",
                 hint="Make another with `anubhav key create --operator` first.",
@@ -186,16 +199,40 @@ class Keyring:
             raise NotAuthenticated("The page's sign-in is too old", hint="Open the address the server printed.")
         return Principal(tenant, key_id, operator, frozenset(scopes))
 
-    def redeem_ticket(self, ticket: str) -> Principal:
+    async def redeem_ticket(self, ticket: str) -> Principal:
         """Like check_ticket, once: for a sign-in address that must not work for whoever finds it later."""
         principal = self.check_ticket(ticket)
         if ticket in self._redeemed:
             raise NotAuthenticated("This sign-in address was used before", hint="Restart the server for a new one.")
         self._redeemed.add(ticket)
+        about = {"key": principal.key_id}
+        await self._database.run(lambda c: usage.note(c, principal.tenant, "console_sign_in", about))
         return principal
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._secret, body.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _add(connection: Connection, key: str, holder: Principal, note: str, by: Principal | None) -> None:
+    if add_key(connection, digest=_digest(key), principal=holder, note=note):
+        about = {"key": holder.key_id, "scopes": " ".join(sorted(holder.scopes)), "operator": holder.operator}
+        usage.note(connection, holder.tenant, "key_create", about | {"note": note} | _actor(by))
+
+
+def _revoke(connection: Connection, holder: Principal, by: Principal | None) -> bool:
+    done = revoke_key(connection, holder.key_id)
+    if done:
+        usage.note(connection, holder.tenant, "key_revoke", {"key": holder.key_id} | _actor(by))
+    return done
+
+
+def _limit(connection: Connection, tenant: str, quota: Quota, by: Principal | None) -> None:
+    quotas.keep(connection, tenant, quota)
+    usage.note(connection, tenant, "quota_set", asdict(quota) | _actor(by))
+
+
+def _actor(by: Principal | None) -> dict[str, object]:
+    return {"by": by.tenant, "by_key": by.key_id} if by else {"by": "the server"}
 
 
 def _digest(key: str) -> str:

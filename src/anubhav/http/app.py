@@ -5,6 +5,7 @@ from anubhav.http import errors
 from anubhav.http.anthropic.routes import router as anthropic_router
 from anubhav.http.anubhav.administration import router as administration_router
 from anubhav.http.anubhav.checkpoints import router as checkpoints_router
+from anubhav.http.anubhav.exports import router as exports_router
 from anubhav.http.anubhav.judgement import router as judgement_router
 from anubhav.http.anubhav.laps import router as laps_router
 from anubhav.http.anubhav.looking import router as looking_router
@@ -36,7 +37,7 @@ def create_app(house: House, keyring: Keyring, *, hosts: frozenset[str] | None) 
     loop = (laps_router, releases_router, judgement_router, probes_router)
     remembered = (memory_router, memory_policies_router)
     talking = (openai_router, responses_router, anthropic_router, ollama_router)
-    looking = (looking_router, checkpoints_router, administration_router, plans_router)
+    looking = (looking_router, checkpoints_router, exports_router, administration_router, plans_router)
     own = (anubhav_router, operations_router, *loop, *looking, people_router, *remembered)
     # Routes are tried in this order: chats come most often.
     for router in (*talking, *own, console_router, tinker_router, hub_router):

@@ -9,6 +9,8 @@ from anubhav.types.models import SCOPES, Principal, Scope
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
+    seq: int
+    """Sent as `before`, it gives those that were made earlier."""
     id: str
     tenant: str
     operator: bool
@@ -18,15 +20,16 @@ class KeyRow:
     revoked_at: float | None
 
 
-def add_key(connection: sqlite3.Connection, *, digest: str, principal: Principal, note: str) -> None:
-    """A key that is there already is left as it is."""
-    connection.execute(
+def add_key(connection: sqlite3.Connection, *, digest: str, principal: Principal, note: str) -> bool:
+    """False, and nothing done, when the key is there already."""
+    done = connection.execute(
         "INSERT OR IGNORE INTO keys (id, hash, tenant, operator, note, created_at, scopes) VALUES (?,?,?,?,?,?,?)",
         (
             principal.key_id, digest, principal.tenant, int(principal.operator), note, time.time(),
             None if principal.scopes == SCOPES else " ".join(sorted(principal.scopes)),
         ),
     )  # fmt: skip
+    return done.rowcount == 1
 
 
 def find_key(connection: sqlite3.Connection, digest: str) -> Principal | None:
@@ -50,16 +53,16 @@ def find_note(connection: sqlite3.Connection, key_id: str) -> str:
     return row["note"] if row else ""
 
 
-def list_keys(connection: sqlite3.Connection) -> list[KeyRow]:
-    """Of all tenants, oldest first, those that were revoked too."""
-    rows = connection.execute("SELECT * FROM keys ORDER BY created_at")
-    return [
-        KeyRow(
-            row["id"], row["tenant"], bool(row["operator"]), tuple(sorted(_scopes(row))), row["note"],
-            row["created_at"], row["revoked_at"],
-        )
-        for row in rows
-    ]  # fmt: skip
+def list_keys(connection: sqlite3.Connection, before: int | None, limit: int) -> list[KeyRow]:
+    """Of all tenants, made last first, those that were revoked too."""
+    query = "SELECT rowid AS seq, * FROM keys WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
+    return [_row(row) for row in connection.execute(query, (before or 1 << 62, limit))]
+
+
+def find_row(connection: sqlite3.Connection, key_id: str) -> KeyRow | None:
+    """Whether it was revoked or not."""
+    row = connection.execute("SELECT rowid AS seq, * FROM keys WHERE id = ?", (key_id,)).fetchone()
+    return _row(row) if row else None
 
 
 def revoke_key(connection: sqlite3.Connection, key_id: str) -> bool:
@@ -70,6 +73,13 @@ def revoke_key(connection: sqlite3.Connection, key_id: str) -> bool:
         (time.time(), key_id, key_id),
     )
     return done.rowcount == 1
+
+
+def _row(row: sqlite3.Row) -> KeyRow:
+    return KeyRow(
+        row["seq"], row["id"], row["tenant"], bool(row["operator"]), tuple(sorted(_scopes(row))), row["note"],
+        row["created_at"], row["revoked_at"],
+    )  # fmt: skip
 
 
 def _principal(row: sqlite3.Row) -> Principal:

@@ -21,8 +21,9 @@ from anubhav.types.ids import new_id
 DATABASE = "anubhav.db"
 SUMS = "SHA256SUMS"
 _LIVE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
-_LEFT_OUT = ("models", "metrics", "trackers", *_LIVE)
-"""Models can be fetched again, metrics are in the database, which is copied by itself; a tracker's files grow."""
+_LEFT_OUT = ("models", "metrics", "trackers", "exports", *_LIVE)
+"""Models can be fetched again and exports made again, metrics are in the database, which is copied by itself; a
+tracker's files grow."""
 _PIECE = 1 << 20
 _BLOCK = 512
 

@@ -47,20 +47,31 @@ def _read(recipient: str) -> Any:
 def tar_gz(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
     """These files of a folder as a .tar.gz, without ever being whole in memory or on the disk."""
     squeeze = zlib.compressobj(1, wbits=31)
-    for part in _tar(folder, names):
+    for part in tar(folder, names):
         if packed := squeeze.compress(part):
             yield packed
     yield squeeze.flush()
 
 
-def _tar(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
+def tar(folder: Path, names: Sequence[str]) -> Iterator[bytes]:
+    """The same without squeezing, which weights do not repay; `tar_size` is how long it is."""
     for name in names:
-        head = tarfile.TarInfo(name)
-        stat = (folder / name).stat()
-        head.size, head.mtime = stat.st_size, int(stat.st_mtime)
-        yield head.tobuf()
+        yield _head(folder, name)
         with (folder / name).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
-        yield bytes(-head.size % _BLOCK)
+        yield bytes(-(folder / name).stat().st_size % _BLOCK)
     yield bytes(2 * _BLOCK)
+
+
+def tar_size(folder: Path, names: Sequence[str]) -> int:
+    sizes = [(folder / name).stat().st_size for name in names]
+    heads = [len(_head(folder, name)) for name in names]
+    return sum(heads) + sum(size + -size % _BLOCK for size in sizes) + 2 * _BLOCK
+
+
+def _head(folder: Path, name: str) -> bytes:
+    head = tarfile.TarInfo(name)
+    stat = (folder / name).stat()
+    head.size, head.mtime = stat.st_size, int(stat.st_mtime)
+    return head.tobuf()

@@ -122,6 +122,11 @@ class CheckpointChange(Body):
     public: bool | None = None
 
 
+class Export(Body):
+    form: Literal["merged", "gguf"]
+    """merged: a whole model folder, the adapter added to its base. gguf: llama.cpp's adapter.gguf."""
+
+
 class Key(Body):
     tenant: Name
     note: Annotated[str, StringConstraints(max_length=200)] = ""

@@ -66,26 +66,34 @@ async def list_episodes(
     return {"data": [answers.episode_json(episode, feedback) for episode, feedback in found]}
 
 
-@router.post("/v1/keys", dependencies=[Depends(operator)])
-async def make_key(body: bodies.Key, keyring: Keyring = Depends(keyring_of)) -> Json:
+@router.post("/v1/keys")
+async def make_key(
+    body: bodies.Key, keyring: Keyring = Depends(keyring_of), who: Principal = Depends(operator)
+) -> Json:
     """The key is shown this once."""
     scopes = SCOPES if body.scopes is None else frozenset(body.scopes)
     quota = body.quota and Quota(**body.quota.model_dump())
     key = await keyring.add(
-        body.tenant, body.note, operator=body.operator, prefix=body.prefix, scopes=scopes, quota=quota
+        body.tenant, body.note, operator=body.operator, prefix=body.prefix, scopes=scopes, quota=quota, by=who
     )
     return {"tenant": body.tenant, "key": key}
 
 
 @router.get("/v1/keys", dependencies=[Depends(operator)])
-async def list_keys(keyring: Keyring = Depends(keyring_of)) -> Json:
-    """Never the keys themselves, which nobody has but their holders."""
-    return {"data": [asdict(key) for key in await keyring.keys()]}
+async def list_keys(
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    before: Annotated[int | None, Query(ge=1, le=1 << 62)] = None,
+    keyring: Keyring = Depends(keyring_of),
+) -> Json:
+    """Made last first; never the keys themselves, which nobody has but their holders. `next`, sent as `before`, gives
+    those that are older."""
+    found = await keyring.keys(before, limit)
+    return {"data": [asdict(key) for key in found], "next": found[-1].seq if len(found) == limit else None}
 
 
-@router.delete("/v1/keys/{key_id}", dependencies=[Depends(operator)])
-async def revoke_key(key_id: str, keyring: Keyring = Depends(keyring_of)) -> Json:
-    await keyring.revoke(key_id)
+@router.delete("/v1/keys/{key_id}")
+async def revoke_key(key_id: str, keyring: Keyring = Depends(keyring_of), who: Principal = Depends(operator)) -> Json:
+    await keyring.revoke(key_id, who)
     return {"id": key_id, "revoked": True}
 
 
@@ -96,10 +104,15 @@ async def get_quota(tenant: bodies.Name, keyring: Keyring = Depends(keyring_of))
     return {"tenant": tenant, "quota": asdict(quota), "used": asdict(use)}
 
 
-@router.put("/v1/quotas/{tenant:path}", dependencies=[Depends(operator)])
-async def set_quota(tenant: bodies.Name, body: bodies.Quota, keyring: Keyring = Depends(keyring_of)) -> Json:
+@router.put("/v1/quotas/{tenant:path}")
+async def set_quota(
+    tenant: bodies.Name,
+    body: bodies.Quota,
+    keyring: Keyring = Depends(keyring_of),
+    who: Principal = Depends(operator),
+) -> Json:
     """The whole quota: what is left out has no limit."""
-    await keyring.set_quota(tenant, Quota(**body.model_dump()))
+    await keyring.set_quota(tenant, Quota(**body.model_dump()), who)
     return await get_quota(tenant, keyring)
 
 

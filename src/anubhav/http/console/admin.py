@@ -36,35 +36,30 @@ async def admin(before: Before = None, house: House = Depends(house_of)) -> Resp
 async def keys(
     key_name: Word = "",
     tenant: Word = "local",
+    before: Before = None,
     house: House = Depends(house_of),
     keyring: Keyring = Depends(keyring_of),
 ) -> Response:
     """With `key_name`, as Tinker's SDK links to it, the form for a new key is filled."""
-    rows = sorted(await keyring.keys(), key=lambda one: one.revoked_at is not None)
+    rows = await keyring.keys(before, _LINES)
     tenants = sorted({one.tenant for one in rows} | {tenant})
+    older = rows[-1].seq if len(rows) == _LINES else None
     used = await _used(house, keyring, tenant)
     return await show(
-        house,
-        "keys.html",
-        "/admin",
-        rows=rows,
-        tenants=tenants,
-        note=key_name,
-        chosen=None,
-        scopes=sorted(SCOPES),
-        **used,
-    )
+        house, "keys.html", "/admin", rows=rows, tenants=tenants, note=key_name, chosen=None, scopes=sorted(SCOPES),
+        older=older, before=before, **used,
+    )  # fmt: skip
 
 
 @router.get("/keys/{key_id}")
 async def key(key_id: str, house: House = Depends(house_of), keyring: Keyring = Depends(keyring_of)) -> Response:
     """As Tinker's SDK links to it."""
-    rows = [one for one in await keyring.keys() if one.id == key_id]
-    tenant = rows[0].tenant if rows else "local"
-    used = await _used(house, keyring, tenant)
+    found = await keyring.find(key_id)
+    used = await _used(house, keyring, found.tenant)
     return await show(
-        house, "keys.html", "/admin", rows=rows, tenants=[tenant], note="", chosen=key_id, scopes=[], **used
-    )
+        house, "keys.html", "/admin", rows=[found], tenants=[found.tenant], note="", chosen=key_id, scopes=[],
+        older=None, before=None, **used,
+    )  # fmt: skip
 
 
 async def _used(house: House, keyring: Keyring, tenant: str) -> Json:

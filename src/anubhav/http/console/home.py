@@ -28,7 +28,7 @@ async def home(
     keyring: Keyring = Depends(keyring_of),
 ) -> Response:
     if token is not None:
-        return _enter(keyring, token)
+        return await _enter(keyring, token)
     found, recent = await overview(house), await house.recorder.recent(_SHOWN)
     return await show(
         house, "home.html", "/", found=found, lifts=[lift_line(one) for one in found.lifts],
@@ -59,10 +59,10 @@ async def favicon() -> Response:
     return RedirectResponse("/static/icon.svg", 308)
 
 
-def _enter(keyring: Keyring, token: str) -> Response:
+async def _enter(keyring: Keyring, token: str) -> Response:
     """Change the address's token, which works once, for a cookie that no script can read."""
     try:
-        ticket = keyring.issue_ticket(keyring.redeem_ticket(token))
+        ticket = keyring.issue_ticket(await keyring.redeem_ticket(token))
     except NotAuthenticated as problem:
         return sign_in(str(problem))
     answer = RedirectResponse("/", 303, HEADERS)

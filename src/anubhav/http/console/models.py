@@ -12,6 +12,7 @@ from anubhav.http.console.language import gettext
 from anubhav.http.console.page import Page, show
 from anubhav.http.console.words import size
 from anubhav.http.entrance import house_of
+from anubhav.training.exports import Export
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.looking import CheckpointHead, Line
 from anubhav.types.models import Principal
@@ -50,9 +51,11 @@ async def checkpoint(
     found = await house.desk.checkpoints.find(None, f"tinker://{run}/{kind}/{name}")
     lines = await house.pedigree.lines(None, str(found.path))
     aliases = [alias for path, alias in await house.pedigree.answering() if path == str(found.path)]
+    exports = house.exports.list(None, str(found.path))
     return await show(
         house, "checkpoint.html", "/checkpoints", one=_shown(found), spec=found.spec, own=found.tenant == who.tenant,
         aliases=aliases, lines=[_line(one) for one in lines], drawn=_drawn(lines, str(found.path)),
+        exports=[_export(one) for one in exports], making=any(one.state in ("waiting", "running") for one in exports),
     )  # fmt: skip
 
 
@@ -82,6 +85,20 @@ def _shown(one: Checkpoint) -> Json:
         "expires_at": one.expires_at,
         "public": one.public,
         "has_optimizer": one.has_optimizer,
+    }
+
+
+def _export(one: Export) -> Json:
+    return {
+        "id": one.id,
+        "form": one.form,
+        "state": one.state,
+        "expected_bytes": one.expected_bytes,
+        "written_bytes": one.written_bytes,
+        "expected": size(one.expected_bytes),
+        "written": size(one.written_bytes),
+        "failure": one.failure,
+        "expires_at": one.expires_at,
     }
 
 

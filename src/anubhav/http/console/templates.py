@@ -9,7 +9,8 @@ from typing import Any
 from minijinja import Environment
 
 from anubhav.http.console.language import LANGUAGES, markup, markup_many, of_scripts, visit, word
-from anubhav.http.console.words import ago, clock, moment
+from anubhav.http.console.recorded import recorded
+from anubhav.http.console.words import ago, breakable, clock, moment
 
 HEADERS = {
     "content-security-policy": (
@@ -57,6 +58,6 @@ def _environment() -> Environment:
     return Environment(
         templates=templates,
         auto_escape_callback=lambda name: "html",
-        filters={"moment": moment, "ago": ago, "clock": clock},
+        filters={"moment": moment, "ago": ago, "clock": clock, "breakable": breakable, "recorded": recorded},
         globals={"_": markup, "ngettext": markup_many, "word": word, "languages": LANGUAGES},
     )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from markupsafe import Markup, escape
+
 from anubhav.flows.trying import Lift
 from anubhav.http.console.language import gettext, ngettext
 from anubhav.releases.laps import WHY
@@ -35,6 +37,11 @@ def ago(seconds: float) -> str:
     if minutes >= 1:
         return ngettext("{count} minute ago", "{count} minutes ago", minutes)
     return gettext("just now")
+
+
+def breakable(text: str) -> Markup:
+    """A path, which a narrow place may break behind its slashes rather than within its words."""
+    return escape(text).replace("/", Markup("/<wbr>"))
 
 
 def cut(text: str, width: int = 300) -> str:

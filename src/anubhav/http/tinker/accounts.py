@@ -93,7 +93,7 @@ def _entry(row: AuditRow, who: Principal) -> dict[str, Any]:
     return {
         "timestamp": _time(row.at),
         "event": row.event,
-        "event_details": row.details | {"user": who.tenant},
+        "event_details": row.details | {"user": row.details.get("by", who.tenant)},
         **about,
     }
 

@@ -31,5 +31,5 @@ async def describe(keyring: Keyring = Depends(keyring_of), who: Principal = Depe
 
 @router.delete("/apikey/me", status_code=204)
 async def revoke(keyring: Keyring = Depends(keyring_of), who: Principal = Depends(principal)) -> Response:
-    await keyring.revoke(who.key_id)
+    await keyring.revoke(who.key_id, who)
     return Response(status_code=204)
