@@ -91,6 +91,24 @@ async def test_a_failed_operation_measured_nothing(desk: Desk) -> None:
     assert [line["step"] for line in await desk.until(run, 2)] == [1, 3]
 
 
+async def test_what_is_told_while_it_writes_for_the_last_time_is_written(desk: Desk) -> None:
+    run = await desk.new_run()
+    await steps(desk, run)
+    await desk.until(run, 4)
+    append = desk.file.append
+
+    def late(track: str, rows: Sequence[TrackRow]) -> None:
+        append(track, rows)
+        desk.scribe.tell(run, ended=True)
+
+    desk.file.append = late  # pyright: ignore[reportAttributeAccessIssue]
+    await desk.do(run, 5, learn((1, 2, 3)))
+    notebook = desk.notebook
+    await desk.close()
+    assert notebook.ended == [run]
+    desk.open()
+
+
 async def test_trackers_are_told_the_same_and_when_it_ends(desk: Desk) -> None:
     run = await desk.new_run()
     await steps(desk, run)

@@ -75,7 +75,8 @@ class Scribe:
             await self._wake.wait()
             self._wake.clear()
             done = await self._drain()
-            if self._stopping.is_set():
+            # What was told meanwhile woke it again, and is written before it stops.
+            if self._stopping.is_set() and not (done and self._wake.is_set()):
                 return
             if not done:
                 with suppress(TimeoutError):
