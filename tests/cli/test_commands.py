@@ -39,6 +39,14 @@ def test_a_lap_ends_with_the_verdicts_exit_code(counter: Any, found: dict[str, A
     assert counter.calls[0] == ("POST /v1/laps", "tml-test", {"alias": "default"})
 
 
+def test_a_lap_that_rests_says_why_and_how_it_goes_on(counter: Any) -> None:
+    resting = {**lap(None, "paused"), "phase": "remembering", "report": {"rests_because": "0.5 nats apart."}}
+    found = {"running": resting, "unread": 3, "schedule": None, "next_at": None, "recent": []}
+    counter.answers = {"GET /v1/learning/default": (200, found)}
+    told = run("lap", "status").output
+    assert "lap_1 of default is paused: remembering\n  0.5 nats apart.\n  anubhav lap resume default" in told
+
+
 def test_nobody_there_is_exit_code_4_with_what_to_type() -> None:
     result = run("status", "--url", "http://127.0.0.1:9")
     assert result.exit_code == 4

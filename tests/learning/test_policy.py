@@ -16,7 +16,6 @@ from anubhav.learning.policy import (
     penalties,
     reinforce,
     score,
-    set_aside,
     truncated,
 )
 from anubhav.types.arrays import floats
@@ -98,17 +97,6 @@ def test_the_truncated_ratio_is_the_gradient_of_importance_sampling_cut_at_the_c
 
 def test_without_log_probabilities_of_the_sampling_the_weight_is_one() -> None:
     assert truncated(Rated((1,), (2, 3), 1.0), floats([-1.0, -2.0]), 2.0) == [1.0, 1.0]
-
-
-def test_an_answer_that_is_anothers_as_a_whole_weighs_nothing() -> None:
-    known = floats([-9.0, -1.0, -1.0, -1.0])
-    kept, beyond, below = (
-        Rated((1, 2), (3, 4, 5), 1.0, logprobs=tuple(-1.0 - away for away in aways))
-        for aways in ([2.0, 0.0, 0.0], [1.0, 1.0, 0.2], [-1.0, -1.0, -0.2])
-    )
-    assert truncated(kept, known, 2.0) == [2.0, 1.0, 1.0]
-    assert truncated(beyond, known, 2.0) == truncated(below, known, 2.0) == [0.0] * 3
-    assert set_aside([kept, beyond, below, Rated((1,), (2,), 1.0)], [known] * 4, 2.0) == 2
 
 
 def test_the_mismatch_is_of_what_the_incumbent_said_itself() -> None:

@@ -216,8 +216,7 @@ async def _compare(lesson: _Lesson, asked: Sequence[Rated], known: _Known) -> No
     apart = policy.mismatch(asked, arrays)
     if apart is None:
         return
-    aside = policy.set_aside(asked, arrays, preset.cap)
-    await laps.tell(lap, "remembering", kl_sampler=round(apart, 6), set_aside=aside)
+    await laps.tell(lap, "remembering", kl_sampler=round(apart, 6))
     if apart > preset.mismatch:
         await laps.pause(
             lap.id,

@@ -7,9 +7,8 @@ far the judgement is trusted.
 Three policies stand in it (decoupled PPO, arXiv:2110.00641): the one that sampled, q; the incumbent, where the lap
 began, p₀; and the candidate, p. The objectives below hold p against p₀. What q is away from p₀ (another temperature, an
 older adapter, another engine's rounding) is an importance weight on each token's advantage, min(p₀ / q, cap): truncated
-importance sampling (Ionides, 2008). An answer whose ratios have a geometric mean beyond the cap, or below 1 / cap, was
-another policy's as a whole, and all its weights are 0 (geometric rejection, arXiv:2512.23075). Answers without
-log-probabilities of their sampling have weight 1.
+importance sampling (Ionides, 2008). Answers without log-probabilities of their sampling have weight 1. None is rejected
+as a whole: one that was drawn at another temperature is far from p₀, and right nevertheless.
 
 The penalty takes coefficient · (log p − log p₀) from each token's advantage, centred over the batch: its gradient is
 that of KL(candidate ‖ incumbent) on the tokens sampled (as `incorporate_kl_penalty` of Tinker's cookbook).
@@ -94,14 +93,7 @@ def truncated(one: Rated, known: Array, cap: float) -> list[float]:
     away = _away(one, known)
     if not away:
         return [1.0] * len(one.answer)
-    if _is_anothers(away, cap):
-        return [0.0] * len(away)
     return [min(math.exp(min(difference, 700.0)), cap) for difference in away]
-
-
-def set_aside(rated: Sequence[Rated], known: Sequence[Array], cap: float) -> int:
-    """How many answers weigh nothing, as another policy's."""
-    return sum(_is_anothers(_away(*pair), cap) for pair in zip(rated, known, strict=True))
 
 
 def mismatch(rated: Sequence[Rated], known: Sequence[Array]) -> float | None:
@@ -117,10 +109,6 @@ def _away(one: Rated, known: Array) -> list[float]:
     """Of each token log p₀ − log q; nothing where q is unknown."""
     incumbent = known.tolist()[len(one.prompt) - 1 :] if one.logprobs else []
     return [ours - theirs for ours, theirs in zip(incumbent, one.logprobs, strict=True)]
-
-
-def _is_anothers(away: Sequence[float], cap: float) -> bool:
-    return bool(away) and abs(math.fsum(away)) > len(away) * math.log(cap)
 
 
 def reinforce(

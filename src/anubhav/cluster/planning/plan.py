@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter, ExpertLayout, adapter_parameters
@@ -11,13 +11,10 @@ from anubhav.cluster.planning.hardware import GB, HARDWARE, Hardware
 from anubhav.cluster.planning.layout import fault, stages
 from anubhav.cluster.planning.memory import Comparison, Load, RankBytes, compare
 from anubhav.cluster.planning.models import find_config
+from anubhav.cluster.planning.probe.figures import Measured, Traced
 from anubhav.cluster.planning.probe.process import Probe, open_probe
 from anubhav.cluster.planning.search import Found, Option, more_cards, nearest, search, shorter, weigh
 from anubhav.errors import BadInput
-
-if TYPE_CHECKING:
-    from anubhav.cluster.planning.probe.measuring import Measured
-    from anubhav.cluster.planning.probe.trace import Traced
 
 _SHOWN = 5
 """Options that a plan keeps, the best among them."""
@@ -41,8 +38,8 @@ class Question:
 class Instantiated:
     """What the real architecture, sharded, has on the first rank of each stage; and, traced, in a micro-batch."""
 
-    stages: "tuple[Measured, ...]"
-    traced: "Traced | None"
+    stages: tuple[Measured, ...]
+    traced: Traced | None
     """None with pipeline or sequence parallelism, which transformers does not compute."""
 
 

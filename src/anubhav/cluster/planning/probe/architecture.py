@@ -1,7 +1,10 @@
 """The architecture as transformers builds it, on the meta device; sharded by transformers over a fake process group."""
 
+import copy
+import functools
+import json
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +23,28 @@ TRANSFORMERS: Any = transformers
 
 
 def build(config: Mapping[str, Any], dtype: torch.dtype = torch.bfloat16) -> Any:
-    """The causal language model of this configuration, with shapes and without values."""
+    """The causal language model of this configuration, with shapes and without values. Made once, so not to be changed.
+
+    Raises BadInput for what transformers does not know or cannot build.
+    """
+    return _build(json.dumps(dict(config), sort_keys=True), dtype)
+
+
+def part(config: Mapping[str, Any], layers: Sequence[int], dtype: torch.dtype = torch.bfloat16) -> Any:
+    """A copy of it with only these layers, to do with as one likes. Copying few is quicker than building all anew."""
+    whole = build(config, dtype)
+    base: Any = getattr(whole, whole.base_model_prefix)
+    kept = base.layers
+    base.layers = nn.ModuleList([kept[index] for index in layers])
+    try:
+        return copy.deepcopy(whole)
+    finally:
+        base.layers = kept
+
+
+@functools.lru_cache(maxsize=1)
+def _build(text: str, dtype: torch.dtype) -> Any:
+    config: dict[str, Any] = json.loads(text)
     named: list[str] = config.get("architectures") or []
     family: Any = getattr(TRANSFORMERS, named[0], None) if named else None
     if family is None or not named[0].endswith("ForCausalLM"):
@@ -87,12 +111,12 @@ class TiedHead(nn.Module):
         return nn.functional.linear(rows, self.weight)
 
 
-def keep_layers(model: Any, layers: range) -> Any:
+def stage(config: Mapping[str, Any], layers: range, dtype: torch.dtype = torch.bfloat16) -> Any:
     """The model as a stage with these layers: the embedding is the first stage's, norm and unembedding the last's."""
+    model = part(config, layers, dtype)
     base: Any = getattr(model, model.base_model_prefix)
-    count = len(base.layers)
-    base.layers = nn.ModuleList([base.layers[index] for index in layers])
-    last = layers.stop == count
+    whole = build(config, dtype)
+    last = layers.stop == len(getattr(whole, whole.base_model_prefix).layers)
     absent: list[tuple[Any, str, str]] = []
     if layers.start > 0 and not (last and tied(model)):
         absent.append((base, "embed_tokens", f"{model.base_model_prefix}.embed_tokens"))

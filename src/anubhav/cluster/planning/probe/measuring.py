@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,18 +10,9 @@ from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.layout import stages
-from anubhav.cluster.planning.probe.architecture import build, held, keep_layers, shard, world
+from anubhav.cluster.planning.probe.architecture import held, shard, stage, world
 from anubhav.cluster.planning.probe.branches import add_branches
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Bytes on the first rank of a stage."""
-
-    weights: int
-    adapters: int
-    optimizer: int
-    gradients: int
+from anubhav.cluster.planning.probe.figures import Measured
 
 
 def measure(
@@ -36,7 +26,7 @@ def _measure(
     config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, layers: range, dtype: torch.dtype
 ) -> Measured:
     with world(layout.stage_ranks):
-        model = shard(keep_layers(build(config, dtype), layers), layout)
+        model = shard(stage(config, layers, dtype), layout)
         weights = held(model.parameters())
         factors = add_branches(model, census, adapter)
         moments = sum(_moments(shape) * times for shape, times in Counter(factor.shape for factor in factors).items())

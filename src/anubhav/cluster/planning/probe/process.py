@@ -9,16 +9,13 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
+from anubhav.cluster.planning.probe.figures import Measured, Traced
 from anubhav.errors import Broken, MissingPart
-
-if TYPE_CHECKING:
-    from anubhav.cluster.planning.probe.measuring import Measured
-    from anubhav.cluster.planning.probe.trace import Traced
 
 
 class Probe:
@@ -30,12 +27,10 @@ class Probe:
 
     def measure(
         self, config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout
-    ) -> "tuple[Measured, ...]":
+    ) -> tuple[Measured, ...]:
         return self._run(_measure, config, census, adapter, layout)
 
-    def trace(
-        self, config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, tokens: int
-    ) -> "Traced":
+    def trace(self, config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, tokens: int) -> Traced:
         return self._run(_trace, config, census, adapter, layout, tokens)
 
     def _run(self, function: Any, *arguments: Any) -> Any:
@@ -77,13 +72,13 @@ def _census(config: Mapping[str, Any]) -> Census:
     return read_census(config)
 
 
-def _measure(config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout) -> "tuple[Measured, ...]":
+def _measure(config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout) -> tuple[Measured, ...]:
     from anubhav.cluster.planning.probe.measuring import measure
 
     return measure(config, census, adapter, layout)
 
 
-def _trace(config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, tokens: int) -> "Traced":
+def _trace(config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, tokens: int) -> Traced:
     from anubhav.cluster.planning.probe.trace import trace
 
     return trace(config, census, adapter, layout, tokens)

@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.census import Census, Heads, Mixture, Role, Weight
-from anubhav.cluster.planning.probe.architecture import build, shard, tied, world
+from anubhav.cluster.planning.probe.architecture import build, part, shard, tied, world
 from anubhav.errors import BadInput
 
 
@@ -25,7 +25,7 @@ def read_census(config: Mapping[str, Any]) -> Census:
         if found not in kinds:
             kinds.append(found)
         layers.append(kinds.index(found))
-    cuts = _cuts(model, [layers.index(kind) for kind in range(len(kinds))])
+    cuts = _cuts(config, model, [layers.index(kind) for kind in range(len(kinds))])
     outside = [_cut(weight, cuts, "") for layer, weight in weights if layer is None]
     text = model.config.get_text_config()
     return Census(
@@ -56,17 +56,13 @@ def _base(model: Any) -> Any:
     return base
 
 
-def _cuts(model: Any, layers: list[int]) -> dict[str, int]:
-    """Parameter → the dimension that the architecture's own plan cuts among two ranks; of a tied model none.
-
-    Spends the model: only these layers are left of it.
-    """
+def _cuts(config: Mapping[str, Any], model: Any, layers: list[int]) -> dict[str, int]:
+    """Parameter, of these layers → the dimension that the architecture's own plan cuts among two ranks; of a tied model
+    none."""
     if not model.tp_plan or tied(model):
         return {}
-    base = _base(model)
-    base.layers = nn.ModuleList([base.layers[index] for index in layers])
     with world(2):
-        sharded = shard(model, Layout(tp=2))
+        sharded = shard(part(config, layers), Layout(tp=2))
         placed: dict[str, tuple[Any, int]] = {
             name: (weight.placements[0], weight.ndim)
             for name, weight in sharded.named_parameters()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed.fsdp._fully_shard._fsdp_param as fsdp_param
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,18 +23,10 @@ from anubhav.cluster.layout import Layout
 from anubhav.cluster.planning.adapter import Adapter
 from anubhav.cluster.planning.census import Census
 from anubhav.cluster.planning.memory import LOGITS
-from anubhav.cluster.planning.probe.architecture import build, local, shard, world
+from anubhav.cluster.planning.probe.architecture import local, part, shard, world
 from anubhav.cluster.planning.probe.branches import add_branches
+from anubhav.cluster.planning.probe.figures import Traced
 from anubhav.cluster.planning.probe.standins import ATTENTION, EXPERT_PARALLEL, register
-
-
-@dataclass(frozen=True, slots=True)
-class Traced:
-    peak: int
-    """Live bytes at their peak beyond weights and adapters: activations, and weights that are gathered for a while."""
-    calls: Mapping[str, int]
-    sizes: Mapping[str, int]
-    """Bytes that the collectives of a name hand over on a rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +59,7 @@ def _trace(
     config: Mapping[str, Any], census: Census, adapter: Adapter, layout: Layout, tokens: int, layers: int
 ) -> _Pass:
     register()
-    model = build(config)
-    base: Any = getattr(model, model.base_model_prefix)
-    base.layers = base.layers[:layers]
+    model = part(config, range(layers))
     model.config._attn_implementation = ATTENTION
     with world(layout.ranks):
         model = shard(model, layout, EXPERT_PARALLEL)
@@ -146,6 +136,9 @@ def _bytes(value: Any) -> int:
     return 0
 
 
+_WHERE = torch.ops.prim.device.default
+
+
 class Live(TorchDispatchMode):
     """Follows storages from the first sight of them to their end."""
 
@@ -179,6 +172,9 @@ class Live(TorchDispatchMode):
             self._peak = max(self._peak, self.now)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # More than half of all calls only ask where a tensor is: they need not go through the modes below.
+        if func is _WHERE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, list | tuple) else (result,):
             if isinstance(value, Tensor) and not isinstance(value, DTensor):
