@@ -9,7 +9,7 @@ TEST := .venv/.test-installed
 # PyPI's torch for Linux carries CUDA; the CPU build (2.13.0+cpu) wins wherever an index or a wheel folder offers it.
 TORCH := torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --timeout 15 --retries 2
 
-.PHONY: setup demo test matrix clients agents check format texts clean
+.PHONY: setup demo test matrix clients agents check format texts pictures clean
 
 setup: $(TEST)
 
@@ -43,6 +43,10 @@ texts: $(TEST)
 	$(BIN)/pybabel -q extract -F pyproject.toml -k gettext_noop --add-location file --omit-header -o .texts.pot src/anubhav
 	$(BIN)/pybabel -q update -N --no-wrap --ignore-pot-creation-date --ignore-obsolete -l hi -i .texts.pot -o src/anubhav/web/texts/hi.po
 	rm .texts.pot
+
+# Of the pages, for the docs: look at each afterwards. Debian's Chromium takes them.
+pictures: $(TEST)
+	$(BIN)/python -m pytest tests/browser/pictures.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

@@ -53,7 +53,9 @@ def _choice(tokens: tuple[int, ...], answer: str) -> Choice:
 async def release(house: House, answer: str, was: float, now: float) -> Checkpoint:
     """The alias answers so from now on, as after a lap whose candidate passed."""
     taught = await teach_talks(house.desk, house.renderers["tiny"], "anubhav", [(ask(QUESTION), answer)])
-    gain, why = now - was, f"grew from {was} to {now} on the shop's questions"
+    gain = now - was
+    interval = f"95 % {gain - 0.12:+.2f} to {gain + 0.12:+.2f}"
+    why = f"target-shop improved: {was:.2f} → {now:.2f} ({gain:+.2f}, {interval}, p 0.001)"
     comparison = Comparison("target-shop", 40, was, now, gain, gain - 0.12, gain + 0.12, outcome="pass")
     verdict = {"outcome": "pass", "reason": why, "comparisons": _plain([comparison])}
     shop = Probe(f"pr_{was}", "target-shop", "contains", (Message("user", QUESTION),), AFTER, "default")

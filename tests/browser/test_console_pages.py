@@ -57,13 +57,13 @@ def test_pages_can_be_read_without_javascript_on_a_phone(
         "/": ("What answers now", "Last answers"),
         "/sessions/visit-1": (TALKS[0][0], TALKS[0][1]),
         "/episodes/{episode}": ("Where it came from", "Judgements"),
-        "/releases": ("History", "grew from 0.62 to 0.88"),
+        "/releases": ("History", "target-shop improved: 0.62 → 0.88"),
         "/review": (TALKS[1][1],),
         "/training_runs/{run}": ("Operations", "Step", "Events"),
         "/training_runs/compare?run={run}&run={other}": ("First → last", "learning_rate"),
         "/feedback": ("Raters of default", TALKS[0][0], "good"),
         "/rewards": ("Reward model", "judgements learned from"),
-        "/gates/{lap}": ("grew from 0.62 to 0.88", AFTER, "target-shop"),
+        "/gates/{lap}": ("target-shop improved: 0.62 → 0.88", AFTER, "target-shop"),
     }
     for path in PAGES:
         page.goto(path.format(**names))

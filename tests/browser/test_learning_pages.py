@@ -57,7 +57,7 @@ def test_a_verdict_is_read_with_what_was_said(page: Page) -> None:
     page.goto("/gates")
     page.click("article >> text=evidence >> nth=0")
     page.wait_for_url("**/gates/lap_*")
-    assert "grew from" in page.inner_text("section:has(#verdict)")
+    assert "improved: " in page.inner_text("section:has(#verdict)")
     assert "nobody is held out" in page.inner_text("section:has(#verdict)")
     assert "target-shop" in page.inner_text("section:has(#suites) tbody")
     example = page.locator("[data-diff]").first

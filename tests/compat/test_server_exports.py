@@ -94,3 +94,6 @@ def test_gguf_is_that_of_the_command_line_and_can_be_fetched_in_parts(
         assert http.post(place, json={"form": "gguf"}, headers=stranger).status_code == 404
         assert http.post(place, json={"form": "gguf", "to": "/etc"}).status_code == 400
         assert http.get("/v1/exports", headers=stranger).json() == {"data": []}
+        tenant = {"x-api-key": server.add_key("local")}
+        assert http.post(place, json={"form": "merged"}, headers=tenant).status_code == 403
+        assert http.post(place, json={"form": "gguf"}, headers=tenant).json()["id"] == one["id"]

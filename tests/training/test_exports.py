@@ -12,10 +12,11 @@ from anubhav.errors import BadInput, Busy, Gone, NotAllowed, NotFound, Unavailab
 from anubhav.store import quotas
 from anubhav.training.exports import Export, Exports, Form
 from anubhav.types.checkpoints import Checkpoint
-from anubhav.types.models import Model
+from anubhav.types.models import Model, Principal
 from anubhav.types.quotas import Quota
 
 WEIGHTS = b"w" * 1000
+OPERATOR, BOB = Principal(TENANT, "key_a", operator=True), Principal("bob", "key_b", operator=True)
 
 
 class Maker:
@@ -72,10 +73,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def test_one_is_made_at_a_time_and_found_again(bench: Bench) -> None:
     saved = [await bench.saved(name) for name in "abcde"]
-    asked = [await bench.exports.ask(TENANT, one, "merged") for one in saved[:4]]
+    asked = [await bench.exports.ask(OPERATOR, one, "merged") for one in saved[:4]]
     with pytest.raises(Busy, match="Several exports"):
-        await bench.exports.ask(TENANT, saved[4], "merged")
-    assert (await bench.exports.ask(TENANT, saved[0], "merged")).id == asked[0].id
+        await bench.exports.ask(OPERATOR, saved[4], "merged")
+    assert (await bench.exports.ask(OPERATOR, saved[0], "merged")).id == asked[0].id
     under_way = await bench.until(asked[0].id, "running")
     assert (under_way.expected_bytes, bench.exports.find(TENANT, asked[3].id).state) == (len(WEIGHTS), "waiting")
     bench.maker.go.set()
@@ -89,7 +90,7 @@ async def test_one_is_made_at_a_time_and_found_again(bench: Bench) -> None:
 
 
 async def test_they_are_their_tenants_and_the_operators(bench: Bench) -> None:
-    mine = await bench.exports.ask(TENANT, await bench.saved(), "merged")
+    mine = await bench.exports.ask(OPERATOR, await bench.saved(), "merged")
     for look in (bench.exports.find, bench.exports.files):
         with pytest.raises(NotFound):
             look("bob", mine.id)
@@ -104,17 +105,17 @@ async def test_they_are_their_tenants_and_the_operators(bench: Bench) -> None:
 async def test_what_cannot_be_written_says_why_and_may_be_asked_again(bench: Bench) -> None:
     saved = await bench.saved()
     bench.maker.go.set()
-    first = await bench.exports.ask(TENANT, saved, "gguf")
+    first = await bench.exports.ask(OPERATOR, saved, "gguf")
     failed = await bench.until(first.id, "failed")
     assert failed.failure == "This family is not written as GGUF. Take it merged."
     with pytest.raises(Gone, match="Take it merged"):
         bench.exports.files(TENANT, first.id)
-    assert (await bench.exports.ask(TENANT, saved, "gguf")).id != first.id
+    assert (await bench.exports.ask(OPERATOR, saved, "gguf")).id != first.id
 
 
 async def test_what_is_given_up_or_too_old_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = await bench.saved()
-    first = await bench.exports.ask(TENANT, saved, "merged")
+    first = await bench.exports.ask(OPERATOR, saved, "merged")
     await bench.until(first.id, "running")
     await bench.exports.drop(TENANT, first.id)
     assert bench.maker.at_work == 0
@@ -123,7 +124,7 @@ async def test_what_is_given_up_or_too_old_leaves_nothing(bench: Bench, monkeypa
         bench.exports.find(TENANT, first.id)
     quick = Bench(bench.workshop, kept_seconds=0.3)
     quick.maker.go.set()
-    second = await quick.exports.ask(TENANT, saved, "merged")
+    second = await quick.exports.ask(OPERATOR, saved, "merged")
     ends = (await quick.until(second.id, "done")).expires_at
     assert abs((ends or 0.0) - time.time()) < 0.4
     async with asyncio.timeout(5):
@@ -132,9 +133,16 @@ async def test_what_is_given_up_or_too_old_leaves_nothing(bench: Bench, monkeypa
     assert quick.exports.list(None) == []
 
 
+async def test_the_base_models_weights_are_the_operators_to_give(bench: Bench) -> None:
+    tenant = Principal(TENANT, "key_c", operator=False)
+    with pytest.raises(NotAllowed, match="operator's to give away"):
+        await bench.exports.ask(tenant, await bench.saved(), "merged")
+    assert (await bench.exports.ask(tenant, await bench.saved(), "gguf")).tenant == TENANT
+
+
 async def test_a_start_removes_what_was_there(bench: Bench) -> None:
     bench.maker.go.set()
-    one = await bench.exports.ask(TENANT, await bench.saved(), "merged")
+    one = await bench.exports.ask(OPERATOR, await bench.saved(), "merged")
     await bench.until(one.id, "done")
     assert len(list(bench.folder.iterdir())) == 1
     again = Bench(bench.workshop)
@@ -147,14 +155,14 @@ async def test_there_must_be_room_and_something_to_write(bench: Bench, monkeypat
     used = await bench.workshop.database.run(lambda c: quotas.stored_bytes(c, TENANT))
     quota = Quota(storage_bytes=used + 3 * len(WEIGHTS) // 2)
     await bench.workshop.database.run(lambda c: quotas.keep(c, TENANT, quota))
-    await bench.exports.ask(TENANT, saved, "merged")
+    await bench.exports.ask(OPERATOR, saved, "merged")
     with pytest.raises(NotAllowed, match="quota"):
-        await bench.exports.ask(TENANT, other, "merged")
+        await bench.exports.ask(OPERATOR, other, "merged")
     monkeypatch.setattr("anubhav.training.exports._SPARE", 1 << 60)
     with pytest.raises(Unavailable, match="GB free"):
-        await bench.exports.ask("bob", saved, "merged")
+        await bench.exports.ask(BOB, saved, "merged")
     run = saved.path.run
     await bench.workshop.do(run, 2, save("x", "external_weights"))
     external = await bench.workshop.desk.checkpoints.find(TENANT, f"tinker://{run}/external_weights/x")
     with pytest.raises(BadInput, match="only be downloaded"):
-        await bench.exports.ask("bob", external, "merged")
+        await bench.exports.ask(BOB, external, "merged")

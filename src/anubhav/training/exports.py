@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from anubhav.errors import AnubhavError, BadInput, Busy, Gone, NotFound, Unavailable
+from anubhav.errors import AnubhavError, BadInput, Busy, Gone, NotAllowed, NotFound, Unavailable
 from anubhav.store import usage
 from anubhav.store.database import Connection, Database
 from anubhav.training.checkpoints import Checkpoints
 from anubhav.training.quotas import check_storage
 from anubhav.types.checkpoints import Checkpoint
 from anubhav.types.ids import AdapterId, new_id
-from anubhav.types.models import Model
+from anubhav.types.models import Model, Principal
 
 Form = Literal["merged", "gguf"]
 Make = Callable[[Path, Model, Path, Form], Awaitable[None]]
@@ -68,12 +68,21 @@ class Exports:
         self._kept: dict[str, Export] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def ask(self, tenant: str, checkpoint: Checkpoint, form: Form) -> Export:
+    async def ask(self, who: Principal, checkpoint: Checkpoint, form: Form) -> Export:
         """The tenant's own that is there or under way, or a new one: they are made one at a time.
 
         Raises BadInput for what can only be downloaded as it is, NotFound for a base model that is not served,
-        NotAllowed for a full quota, Unavailable for a full disk and Busy when several wait.
+        NotAllowed for a full quota and for weights that are not theirs, Unavailable for a full disk, Busy when several
+        wait.
         """
+        if form == "merged" and not who.operator:
+            raise NotAllowed(
+                "Merged weights hold the base model, which is the operator's to give away",
+                hint="Ask for gguf, take the archive, or use `anubhav export --as merged` where you have the model.",
+            )
+        return await self._ask(who.tenant, checkpoint, form)
+
+    async def _ask(self, tenant: str, checkpoint: Checkpoint, form: Form) -> Export:
         async with self._asking:
             for one in self._kept.values():
                 same = (one.tenant, one.adapter, one.form) == (tenant, checkpoint.adapter, form)

@@ -33,8 +33,8 @@ async def ask_for_export(
     house: House = Depends(house_of),
     who: Principal = Depends(principal),
 ) -> Json:
-    """Begin one, or find the one there is; they are made beside the server, one at a time."""
-    return _json(await house.exports.ask(who.tenant, one, body.form))
+    """Begin one, or find the one there is; they are made beside the server, one at a time. Merged: the operator's."""
+    return _json(await house.exports.ask(who, one, body.form))
 
 
 @router.get("/v1/exports", dependencies=_LOOKS)
