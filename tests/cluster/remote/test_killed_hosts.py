@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import tinker
+from processors import takes_two
 from served import HEADERS, KEY, apart, kill, posts, served, train, weight_files, weights, write_served
 from tinker import types
 
@@ -81,6 +82,7 @@ def test_a_trainer_that_is_killed_is_not_noticed_by_who_trains(model: Path, near
     assert (after["alive"], after["term"]) == (True, before + 2)
 
 
+@takes_two
 def test_a_rank_that_is_killed_is_not_noticed_by_who_trains(model: Path, near: str) -> None:
     """The trainer is a gang of actors, which is put up whole again."""
     data = model.parent / "gang"

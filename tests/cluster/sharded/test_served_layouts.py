@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from processors import takes_two
 from served import HEADERS, apart, kill, posts, served, train, weight_files, write_served
 
 from anubhav.backends.torch.models.families import read_config
@@ -66,6 +67,7 @@ def write_plan(model: Path, file: Path, **trainer: Any) -> Path:
     return file
 
 
+@takes_two
 def test_an_sdk_trains_over_ranks_as_in_one_process_and_a_killed_rank_is_not_noticed(
     model: Path, planned: Path
 ) -> None:
