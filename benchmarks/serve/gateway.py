@@ -20,6 +20,7 @@ engine needs for the samples straight. The last line is one JSON object.
 
 import argparse
 import asyncio
+import gc
 import itertools
 import json
 import random
@@ -220,6 +221,7 @@ async def measure(chosen: argparse.Namespace, scratch: Path, client: Worker) -> 
         inside = await stack.enter_async_context(hosted(create_app(house, keyring, hosts=LOOPBACK)))
         sides["house"] = over_http(inside)
         sides["floor"] = over_http(await stack.enter_async_context(hosted(engine.floor())))
+        gc.freeze()  # as a server does that is ready
         rounds: dict[str, list[Spent]] = {side: [] for side in sides}
         for number in range(chosen.rounds + 1):
             asked = bodies(chosen, number)
