@@ -2,13 +2,15 @@
 
     python -m benchmarks.serve.gateway [--streams 64] [--requests 256] [--rounds 5] [--tokens 32] [--pace 0.05]
 
-The engine is the table at the pace of a model: a token of each stream every `--pace` seconds, whoever listens. Streams
-begin one after the other, within the time of a reply, so that they are at different places of it, as people are. Server
-and engine are in this process, the client in one of its own. Three sides take turns:
+The engine is the table at the pace of a model: a token of each stream every `--pace` seconds, whoever listens, and each
+token is a letter or two, so that it is an event. Streams begin at random moments within the time of a reply, the same
+ones in every round: they are at different places of it, as people are. Server and engine are in this process, the
+client in one of its own. Three sides take turns:
 
 - straight: the samples are asked of the port, without HTTP;
 - the house: chats at /v1/chat/completions, streamed, authenticated, recorded, as `anubhav serve` has them;
-- the floor: a bare Starlette route behind the same server that reads the body as JSON and sends an event a token.
+- the floor: a bare Starlette route behind the same server, which reads the body as JSON, asks the same engine, and as
+  its tokens come sends the bytes that the house would send, made before the clock runs.
 
 A request's overhead is what it took over HTTP, from before it is sent to the last byte, less what the same sample
 (prompt, seed, tokens) took straight in the same round; and the same to the first event. The house's holds a commit to
@@ -18,7 +20,11 @@ engine needs for the samples straight. The last line is one JSON object.
 
 import argparse
 import asyncio
+import gc
+import itertools
 import json
+import random
+import string
 import sys
 import tempfile
 import time
@@ -37,15 +43,21 @@ from starlette.types import ASGIApp
 
 from anubhav.app import build
 from anubhav.backends.opening import open_engine
+from anubhav.flows.chat import Reply
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
 from anubhav.http.doorstep import listen, server_of
+from anubhav.http.openai import answers
+from anubhav.http.streaming import DONE, streamed
 from anubhav.ports import Sampler
 from anubhav.rendering.renderer import Renderer
+from anubhav.serving.streams import Piece, speak
+from anubhav.serving.voices import Voice, Voices
 from anubhav.settings import Settings
 from anubhav.store.database import Database
 from anubhav.store.quotas import spend
 from anubhav.types.chat import Message
+from anubhav.types.ids import new_id
 from anubhav.types.models import Model
 from anubhav.types.sampling import Sampled, SampleRequest, SamplingParams
 from benchmarks.loop.table import NAME, write_table
@@ -57,6 +69,8 @@ from benchmarks.workers.streams import Took
 CLAIM = "The house adds less than 5 ms to a chat (median), with 64 streams at once."
 _CLAIMED_MS = 5.0
 _COMMITS, _BETWEEN = 100, 0.02
+_BLANK = "Ġ"
+"""As byte-level tokenizers write it."""
 _WORDS = "What would you cook for four people on a rainy evening, with rice, and what for the children?"
 Body = dict[str, Any]
 
@@ -67,42 +81,87 @@ class Engine:
 
     sampler: Sampler
     renderer: Renderer
+    hasty: "Hasty"
     ready: dict[int, SampleRequest] = field(default_factory=dict[int, SampleRequest])
     """By seed: putting words into tokens is the house's work."""
+    written: dict[int, list[list[bytes]]] = field(default_factory=dict[int, list[list[bytes]]])
+    """By seed, what the house sends for each token."""
 
-    def prepare(self, asked: list[Body]) -> None:
+    async def prepare(self, asked: list[Body]) -> None:
+        self.ready.clear()
+        self.written.clear()
         for body in asked:
             prompt = self.renderer.render((Message("user", body["messages"][0]["content"]),))
             params = SamplingParams(body["max_tokens"], seed=body["seed"], stop_tokens=self.renderer.stop_tokens)
-            self.ready[body["seed"]] = SampleRequest(prompt, params)
+            request = self.ready[body["seed"]] = SampleRequest(prompt, params)
+            self.written[body["seed"]] = await self._write(request)
+
+    async def _write(self, request: SampleRequest) -> list[list[bytes]]:
+        voice, written = Voice("default", NAME), list[list[bytes]]()
+        pieces = speak(
+            self.hasty, voice, request, self.renderer, (), lambda _: self.renderer.listener(request.prompt, (), "")
+        )
+
+        async def told() -> AsyncGenerator[Piece]:
+            async for piece in pieces:
+                written.append([])
+                yield piece
+
+        reply = Reply(new_id("ep"), voice, request.prompt, told())
+        async for event in streamed(answers.events(reply, self.renderer, answers.Shown()), "", ending=DONE):
+            written[-1].append(event)
+        return written
 
     def sample(self, body: Body) -> AsyncGenerator[Sampled]:
         return self.sampler.sample(self.ready[body["seed"]])
 
-    async def straight(self, asked: list[Body], streams: int, apart: float) -> list[Took]:
+    async def straight(self, asked: list[Body], begins: list[float]) -> list[Took]:
         left, took = iter(enumerate(asked)), [(0.0, 0.0, 0)] * len(asked)
 
-        async def hear(stream: int) -> None:
-            await asyncio.sleep(stream * apart)
+        async def hear(begin: float) -> None:
+            await asyncio.sleep(begin)
             for place, body in left:
                 started, moments = time.perf_counter(), list[float]()
                 async for _ in self.sample(body):
                     moments.append(time.perf_counter() - started)
                 took[place] = (moments[0], time.perf_counter() - started, len(moments))
 
-        await asyncio.gather(*(hear(stream) for stream in range(streams)))
+        await asyncio.gather(*map(hear, begins))
         return took
 
     def floor(self) -> Starlette:
         async def chat(request: Request) -> StreamingResponse:
             return StreamingResponse(events(await request.json()), media_type="text/event-stream")
 
-        async def events(body: Body) -> AsyncGenerator[str]:
-            async for event in self.sample(body):
-                yield f"data: {json.dumps({'token': event.tokens[0], 'logprob': event.logprobs[0]})}\n\n"
-            yield "data: [DONE]\n\n"
+        async def events(body: Body) -> AsyncGenerator[bytes]:
+            written = iter(self.written[body["seed"]])
+            async for _ in self.sample(body):
+                for event in next(written):
+                    yield event
 
         return Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+
+
+class Hasty(Voices):
+    """What is said, said at once."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def sample(self, voice: Voice, request: SampleRequest) -> AsyncGenerator[Sampled]:
+        return self._sampler.sample(request)
+
+
+def let_speak(folder: Path) -> None:
+    """Every token stands for letters: bytes that are no characters alone would be held back until some are one."""
+    file = folder / "tokenizer.json"
+    known = json.loads(file.read_text())
+    words = (a + b for a, b in itertools.product(string.ascii_lowercase, repeat=2))
+    known["model"]["vocab"] = {
+        word if word.isascii() or word == _BLANK else next(words): number
+        for word, number in known["model"]["vocab"].items()
+    }
+    file.write_text(json.dumps(known))
 
 
 def bodies(chosen: argparse.Namespace, number: int) -> list[Body]:
@@ -143,15 +202,17 @@ class Spent:
 
 async def measure(chosen: argparse.Namespace, scratch: Path, client: Worker) -> dict[str, Any]:
     folder = write_table(scratch / NAME, chosen.pace)
-    engine = Engine(open_engine(folder, None).sampler, Renderer(folder))
+    let_speak(folder)
+    hasty = Hasty(open_engine(write_table(scratch / "hasty"), None).sampler)
+    engine = Engine(open_engine(folder, None).sampler, Renderer(folder), hasty)
     settings = Settings(scratch / "data", scratch / "models")
-    crowd = {"streams": chosen.streams, "apart": chosen.tokens * chosen.pace / chosen.streams}
+    begins = [random.Random(number).uniform(0, chosen.tokens * chosen.pace) for number in range(chosen.streams)]
     sides: dict[str, Callable[[list[Body]], Awaitable[list[Took]]]] = {
-        "straight": lambda asked: engine.straight(asked, **crowd)
+        "straight": lambda asked: engine.straight(asked, begins)
     }
 
     def over_http(port: int) -> Callable[[list[Body]], Awaitable[list[Took]]]:
-        return lambda asked: asyncio.to_thread(client.call, "chat", port=port, key=KEY, bodies=asked, **crowd)
+        return lambda asked: asyncio.to_thread(client.call, "chat", port=port, key=KEY, bodies=asked, begins=begins)
 
     async with AsyncExitStack() as stack:
         model = Model(NAME, folder, "Apache-2.0", "folder", 1024, 258)
@@ -160,10 +221,11 @@ async def measure(chosen: argparse.Namespace, scratch: Path, client: Worker) -> 
         inside = await stack.enter_async_context(hosted(create_app(house, keyring, hosts=LOOPBACK)))
         sides["house"] = over_http(inside)
         sides["floor"] = over_http(await stack.enter_async_context(hosted(engine.floor())))
+        gc.freeze()  # as a server does that is ready
         rounds: dict[str, list[Spent]] = {side: [] for side in sides}
         for number in range(chosen.rounds + 1):
             asked = bodies(chosen, number)
-            engine.prepare(asked)
+            await engine.prepare(asked)
             for side in list(sides)[:: 1 if number % 2 else -1]:
                 begun = time.process_time()
                 took = await sides[side](asked)

@@ -10,23 +10,23 @@ Took = tuple[float, float, int]
 """Seconds to the first event and to the end of the answer, and how many events came."""
 
 
-def chat(port: int, key: str, bodies: list[dict[str, object]], streams: int, apart: float) -> list[Took]:
-    """Of each request, from before it is sent. Streams begin `apart` seconds apart."""
-    return asyncio.run(_chat(port, key, bodies, streams, apart))
+def chat(port: int, key: str, bodies: list[dict[str, object]], begins: list[float]) -> list[Took]:
+    """Of each request, from before it is sent. There is a stream for each of `begins`, seconds from now."""
+    return asyncio.run(_chat(port, key, bodies, begins))
 
 
-async def _chat(port: int, key: str, bodies: list[dict[str, object]], streams: int, apart: float) -> list[Took]:
+async def _chat(port: int, key: str, bodies: list[dict[str, object]], begins: list[float]) -> list[Took]:
     left = iter(enumerate(bodies))
     took: list[Took] = [(0.0, 0.0, 0)] * len(bodies)
 
-    async def talk(stream: int) -> None:
-        await asyncio.sleep(stream * apart)
+    async def talk(begin: float) -> None:
+        await asyncio.sleep(begin)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
         for number, body in left:
             took[number] = await _ask(reader, writer, key, json.dumps(body).encode())
         writer.close()
 
-    await asyncio.gather(*(talk(stream) for stream in range(streams)))
+    await asyncio.gather(*map(talk, begins))
     return took
 
 

@@ -5,6 +5,7 @@ was told before it stops is in the journal, so stopping late, early or by force 
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -286,6 +287,7 @@ async def _serve(
             key = await _first_key(settings, keyring)
             doorstep.inside = create_app(house, keyring, hosts=LOOPBACK if settings.local else None)
             announce(await _ready(settings, listener, keyring, key, tuple(models)))
+            gc.freeze()  # what is here stays: looking through it for garbage would hold everybody up
             await serving
             if server.force_exit:
                 sys.stdout.flush()

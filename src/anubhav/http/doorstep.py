@@ -39,6 +39,8 @@ def server_of(app: ASGIApp) -> Server:
     return Server(
         uvicorn.Config(
             app,
+            # Not the faster one, even where it is installed: this one bounds the size of headers.
+            http="h11",
             lifespan="off",
             ws="none",
             log_config=None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-_WINDOW, _CONTEXT, _LIMIT = 48, 16, 192
+_WINDOW, _CONTEXT, _LIMIT = 16, 8, 192
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -67,6 +67,8 @@ class StopStrings:
         """(text safe to show, whether a stop string is complete); the stop string and what follows it are not shown."""
         if self._stopped:
             return "", True
+        if not self._strings:
+            return text, False
         self._held += text
         found = [(at + len(stop), at) for stop in self._strings if (at := self._held.find(stop)) >= 0]
         if found:

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from anubhav.errors import BadInput
 from anubhav.rendering.renderer import Renderer
@@ -18,9 +20,8 @@ from anubhav.types.sampling import PromptScores, Sampled, SampleRequest, StopRea
 Listen = Callable[[int], Listener]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some more of one sample."""
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """Some more of one sample. A struct, as one is made for each token."""
 
     index: int
     tokens: tuple[int, ...]
@@ -76,7 +77,7 @@ def room_after(prompt: Sequence[int], model: Model) -> int:
             f"The prompt has {len(prompt)} tokens and {model.name} reads 1 to {model.context_length - 1}",
             hint="Shorten it, or leave out some of the older messages.",
         )
-    if not all(0 <= token < model.vocab_size for token in prompt):
+    if not (min(prompt) >= 0 and max(prompt) < model.vocab_size):
         raise BadInput(f"The prompt holds token ids outside 0..{model.vocab_size - 1}", hint="Use its tokenizer.")
     return room
 

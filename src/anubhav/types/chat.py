@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -53,9 +55,11 @@ class Message:
     """Shown with the words. A model that does not see refuses the message (rendering/sight.py)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Some more of a reply, told apart: what it thought, what it said, and which tools it called."""
+class Heard(msgspec.Struct, frozen=True, gc=False):
+    """Some more of a reply, told apart: what it thought, what it said, and which tools it called.
+
+    A struct, as some are made for each token.
+    """
 
     content: str = ""
     reasoning: str = ""

@@ -52,7 +52,8 @@ class Listener:
             else:
                 more = self._say(last=last)
             heard += more
-            if (self._held, self._thinking, self._section) == before:
+            nothing_left = not self._held and self._section is None
+            if nothing_left or (self._held, self._thinking, self._section) == before:
                 return heard
 
     def _think(self, *, last: bool) -> Heard:
@@ -75,9 +76,10 @@ class Listener:
             if not self._held:
                 return Heard()
             self._trims = False
-        opened = self._next_mark()
+        opens = self._opens()
+        opened = self._next_mark(opens) if opens else None
         if opened is None:
-            return Heard(self._take(len(self._held) if last else self._surely_said()))
+            return Heard(self._take(len(self._held) if last else self._surely_said(opens)))
         at, mark = opened
         said = self._take(at)
         if self._dialect.thinks and mark == self._dialect.thinks[0]:
@@ -109,9 +111,8 @@ class Listener:
             )
         )
 
-    def _surely_said(self) -> int:
+    def _surely_said(self, opens: Sequence[str]) -> int:
         """How much of what is held is words, whatever follows: no beginning of a mark, nor blanks before one."""
-        opens = self._opens()
         if not opens:
             return len(self._held)
         keep = max(_overlap(self._held, mark) for mark in opens)
@@ -137,13 +138,11 @@ class Listener:
         thinks = [self._dialect.thinks[0]] if self._dialect.thinks and self._fresh else []
         return thinks + [one.open for one in self._sections if self._fresh or not one.begins]
 
-    def _next_mark(self) -> tuple[int, str] | None:
+    def _next_mark(self, opens: Sequence[str]) -> tuple[int, str] | None:
         blank = len(self._held) - len(self._held.lstrip(_BLANK))
         starts = {one.open for one in self._sections if one.begins}
         found = [
-            (at, mark)
-            for mark in self._opens()
-            if (at := self._held.find(mark)) >= 0 and (mark not in starts or at == blank)
+            (at, mark) for mark in opens if (at := self._held.find(mark)) >= 0 and (mark not in starts or at == blank)
         ]
         return min(found) if found else None
 
