@@ -72,13 +72,13 @@ async def teach(filler: Filler, folder: Path, sequence: tuple[int, ...] = (3, 7,
     await filler.sampler.attach(PUPIL, folder)
 
 
-async def becomes_idle(filler: Filler) -> None:
-    """Within a second no sample holds a slot."""
+async def becomes(filler: Filler, *, busy: bool) -> None:
+    """Within a second no sample holds a slot, or one does: vLLM counts a little after it speaks."""
     for _ in range(1000):
-        if not filler.busy():
+        if filler.busy() == busy:
             return
         await asyncio.sleep(0.001)
-    raise AssertionError("a slot is still taken")
+    raise AssertionError(f"a slot is {'free' if busy else 'taken'} still")
 
 
 async def test_greedy_is_deterministic_and_likeliest(sampler: Sampler) -> None:
@@ -256,16 +256,16 @@ async def test_adapters_mix_in_one_batch(filler: Filler, tmp_path: Path) -> None
 
 
 async def test_closing_frees_the_slots(filler: Filler) -> None:
-    stream = cast(AsyncGenerator[Sampled], filler.sampler.sample(ask(n=300, max_tokens=CONTEXT - len(PROMPT))))
+    stream = cast(AsyncGenerator[Sampled], filler.sampler.sample(ask(n=3000, max_tokens=CONTEXT - len(PROMPT))))
     await anext(stream)
-    assert filler.busy()
+    await becomes(filler, busy=True)
     await stream.aclose()
-    await becomes_idle(filler)
+    await becomes(filler, busy=False)
 
 
 async def test_finished_samples_free_their_slots(filler: Filler) -> None:
     await tokens(filler.sampler, ask(n=3, max_tokens=2))
-    await becomes_idle(filler)
+    await becomes(filler, busy=False)
 
 
 async def test_a_detached_adapter_is_unknown(filler: Filler, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -206,4 +207,8 @@ def _weights(folder: Path) -> int:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
+    size = 0
+    with suppress(FileNotFoundError):  # what failed is removed while one looks
+        for file in folder.iterdir():
+            size += file.stat().st_size
+    return size
