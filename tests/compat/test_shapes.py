@@ -18,9 +18,10 @@ from anubhav.http.identity import Identity, identify
 
 SHAPES = sorted((Path(__file__).parent / "shapes").glob("*.json"))
 ENDS = {
-    "/v1/chat/completions": "data: [DONE]",
-    "/v1/messages": 'data: {"type":"message_stop"}',
-    "/v1/responses": "event: response.completed",
+    "/v1/chat/completions": {"data: [DONE]"},
+    "/v1/messages": {'data: {"type":"message_stop"}'},
+    # The model is a table and talks at random, sometimes until it has said all it may.
+    "/v1/responses": {"event: response.completed", "event: response.incomplete"},
 }
 
 
@@ -55,8 +56,7 @@ def test_a_request_of_an_agent_is_answered_to_its_end(file: Path, server: Loopba
         lines = [line for line in answer.iter_lines() if line]
     assert answer.status_code == 200, lines
     assert answer.headers["content-type"].startswith("text/event-stream")
-    end = ENDS[shape["path"].partition("?")[0]]
-    assert end in lines[-3:], lines[-3:]
+    assert ENDS[shape["path"].partition("?")[0]] & set(lines[-3:]), lines[-3:]
     told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     assert told
     assert not [body for body in told if body.get("error") or (body.get("response") or {}).get("error")]

@@ -28,6 +28,11 @@ async def call(client: Any, method: str, path: str, body: Any = None, status: in
     return answer.json()
 
 
+def words(found: Any) -> str:
+    """All of it but times and scores, whose digits may be any."""
+    return json.dumps(json.loads(json.dumps(found), parse_float=lambda _: None))
+
+
 async def ledger(front: Any, memory: Any, **asked: Any) -> list[Any]:
     return (await front.user.get(f"/v1/memories/{memory['id']}/ledger", params=asked)).json()["data"]
 
@@ -108,9 +113,9 @@ async def test_who_asks_to_forget_in_a_chat_is_heard(front: Any) -> None:
     await chat(front.user, "It rains.")
     await chat(front.user, "Please forget my PIN.")
     memory = await only(front)
-    assert "4821" not in json.dumps(memory)
+    assert "4821" not in words(memory)
     lines = await ledger(front, memory)
-    assert "4821" not in json.dumps(lines)
+    assert "4821" not in words(lines)
     assert "deleted" in {line["act"] for line in lines}
 
 
