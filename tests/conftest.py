@@ -28,8 +28,9 @@ hypothesis.settings.load_profile("house")
 def _leave_the_loop(transport: Any, warn: Any = warnings.warn) -> None:
     """As asyncio's own, but the transport is closed after it, and its loop's selector has forgotten it.
 
-    The Tinker SDK leaves clients to the garbage collector, which closes their sockets; what the SDK then begins in
-    `__del__` closes their transports, and takes the reader from whichever connection has the same number by then.
+    The Tinker SDK leaves clients to the garbage collector, which closes their sockets. In the thread of another loop,
+    as a test's server has, the SDK's `__del__` then closes their transports there, whenever that loop comes to it: the
+    reader goes of whichever connection has the number by then, and its request waits until its time is up.
     """
     if transport._sock is None:
         return
@@ -56,6 +57,12 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
     workshop = Workshop(tmp_path)
     yield workshop
     await workshop.close()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("tinker_sdk"):
+        for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+            item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,21 +13,12 @@ from typing import Any
 
 import httpx2
 import tinker
-from fake_model import write_model
 from safetensors import safe_open
 from tinker import types
-from tiny_llama import write_llama
 
 KEY = "tml-cluster-test-0123456789abcdef"
 HEADERS = {"x-api-key": KEY}
 STEPS = 12
-
-
-def write_served(folder: Path) -> Path:
-    """A tiny model with a tokenizer."""
-    write_model(folder)
-    write_llama(folder, vocab=258, context=512)
-    return folder
 
 
 @contextmanager
@@ -44,7 +35,7 @@ def served(model: Path, data: Path, *options: str) -> Iterator[str]:
     assert process.stdout is not None
     try:
         lines = iter(process.stdout)
-        line = next((line for line in lines if "Status page" in line), None)
+        line = next((line for line in lines if "The console" in line), None)
         assert line is not None, log.read_text()[-3000:]
         yield line.split()[2].partition("/?")[0]
     finally:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from fake_model import write_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 
@@ -23,3 +24,10 @@ def write_llama(folder: Path, *, vocab: int, context: int, width: int = 96, loud
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_talking_llama(folder: Path, context: int = 512) -> Path:
+    """With the fake model's tokenizer, so that it can be served."""
+    write_model(folder)
+    write_llama(folder, vocab=258, context=context)
+    return folder

@@ -5,19 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_model import write_model
 from loopback import Loopback, hosted
 from playwright.sync_api import Page, expect
 from seeds import grow
-from tiny_llama import write_llama
+from tiny_llama import write_talking_llama
 from windows import look_closely
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     folder = tmp_path_factory.mktemp("llama")
-    write_model(folder / "tiny")
-    write_llama(folder / "tiny", vocab=258, context=512)
+    write_talking_llama(folder / "tiny")
     with hosted(folder) as loopback:
         yield loopback
 

@@ -78,7 +78,7 @@ def test_a_demo_that_is_told_to_stop_takes_its_server_along(tmp_path: Path) -> N
     command = [sys.executable, "-u", "-m", "anubhav", "demo", "--model", str(tmp_path / "tiny")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
         assert demo.stdout is not None
-        told = (re.search(r"Status page: (http://\S+?)/\?", line) for line in demo.stdout)
+        told = (re.search(r"The console: (http://\S+?)/\?", line) for line in demo.stdout)
         url = next(found[1] for found in told if found)
         assert httpx2.get(f"{url}/healthz").status_code == 200
         demo.send_signal(signal.SIGTERM)

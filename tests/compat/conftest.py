@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_model import write_model
 from loopback import Loopback, hosted
-from tiny_llama import write_llama
+from tiny_llama import write_talking_llama
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,6 @@ def tinker_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback
 def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, Path]]:
     """The house over the torch backend, and the folder of its model."""
     folder = tmp_path_factory.mktemp("llama")
-    write_model(folder / "tiny")
-    write_llama(folder / "tiny", vocab=258, context=512)
+    write_talking_llama(folder / "tiny")
     with hosted(folder) as loopback:
         yield loopback, folder / "tiny"

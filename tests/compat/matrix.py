@@ -100,11 +100,9 @@ def walk(sdk: str, url: str, key: str) -> Walk:
 def served(folder: Path) -> Iterator[tuple[str, str]]:
     """(URL, operator's key) of `anubhav serve` over a tiny random model, with the real engine."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from fake_model import write_model
-    from tiny_llama import write_llama
+    from tiny_llama import write_talking_llama
 
-    write_model(folder / "tiny")
-    write_llama(folder / "tiny", vocab=258, context=512)
+    write_talking_llama(folder / "tiny")
     command = [sys.executable, "-m", "anubhav", "serve", "--port", "0"]
     command += ["--data-dir", str(folder / "data"), "--model", str(folder / "tiny")]
     key = "tml-compatibility-matrix"

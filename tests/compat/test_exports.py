@@ -19,10 +19,7 @@ from tinker import types
 
 from anubhav.cli import main
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 DATA = [
     types.Datum(
         model_input=types.ModelInput.from_ints([1, 2, 3, 4, 5]),

@@ -12,10 +12,7 @@ import tinker
 from pydantic import BaseModel
 from tinker import types
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 ADAM, TEACH = types.AdamParams(learning_rate=0.005), types.AdamParams(learning_rate=0.05)
 BATCH = [
     types.Datum(

@@ -10,21 +10,13 @@ import httpx2
 import pytest
 import tinker
 from click.testing import CliRunner
+from lessons_for_tinker import LESSON
 from loopback import Loopback
 from tinker import types
 
 from anubhav.cli import main
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-DATA = [
-    types.Datum(
-        model_input=types.ModelInput.from_ints([1, 2, 3, 4, 5]),
-        loss_fn_inputs={"target_tokens": [2, 3, 4, 5, 6], "weights": [1.0] * 5},
-    )
-]
+pytestmark = pytest.mark.tinker_sdk
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +25,7 @@ def saved(llama_server: tuple[Loopback, Path]) -> str:
     server, _ = llama_server
     with tinker.ServiceClient(base_url=server.url, api_key=server.key) as service:
         trainer = service.create_lora_training_client("tiny", rank=4, seed=1, train_unembed=False).result()
-        trainer.forward_backward(DATA, "cross_entropy").result()
+        trainer.forward_backward([LESSON], "cross_entropy").result()
         trainer.optim_step(types.AdamParams(learning_rate=0.05)).result()
         return trainer.save_weights_for_sampler("taught").result().path
 

@@ -18,10 +18,7 @@ from anubhav.flows.keyring import Keyring
 from anubhav.flows.links import kept_secret
 from anubhav.store.database import Database
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 PLACES = ("/api/v1/get_server_capabilities", "/v1/models", "/oai/api/v1/models", "/v1/releases")
 
 

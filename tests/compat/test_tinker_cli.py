@@ -20,10 +20,7 @@ from forked_cli import Done, run
 from lessons_for_tinker import LESSON, MODEL
 from tinker import types
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,7 @@ from tinker import types
 from torch import Tensor
 from torch.nn import functional
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 MODEL = "tiny"
 Out = tuple[Tensor, dict[str, Tensor]]
 

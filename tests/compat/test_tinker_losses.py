@@ -12,11 +12,7 @@ from peft import PeftModel
 from tinker import types
 from transformers import LlamaForCausalLM
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 DIMUON = {"type": "dimuon", "version": 1}

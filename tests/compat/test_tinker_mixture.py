@@ -14,9 +14,7 @@ from anubhav.backends.torch.models.mixture import Mixture
 from anubhav.types.training import ROUTES
 
 pytestmark = [
-    # The SDK leaves connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.tinker_sdk,
 ]
 LOADS = {
     "e_frac_with_tokens:mean", "e_frac_oversubscribed:mean", "e_max_violation:mean", "e_max_violation:max",

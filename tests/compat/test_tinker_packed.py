@@ -7,10 +7,7 @@ import tinker
 import zstandard
 from lessons_for_tinker import LESSON, MODEL, flags
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 
 def passed(server: Any, count: int) -> tuple[dict[str, float], list[list[float]]]:

@@ -14,10 +14,7 @@ import tinker
 from safetensors import deserialize
 from tinker import types
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 DATA = [

@@ -23,11 +23,7 @@ from anubhav.http.tinker import futures as polls
 from anubhav.settings import Settings
 from anubhav.types.models import Model
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 
 @pytest.fixture

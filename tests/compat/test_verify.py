@@ -12,11 +12,7 @@ from anubhav.cli import main
 from anubhav.cli.verify import checks
 from anubhav.cli.verify.checks import CLAIMS, Claim
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 
 def verify(server: Any, *options: str) -> tuple[int, str]:

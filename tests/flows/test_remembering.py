@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fake_model import write_model
-from tiny_llama import write_llama
+from tiny_llama import write_talking_llama
 
 from anubhav.app import build
 from anubhav.flows.chat import begin
@@ -19,8 +18,7 @@ from anubhav.types.remembering import MemoryUse
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    write_model(tmp_path / "tiny")
-    write_llama(tmp_path / "tiny", vocab=258, context=4096)
+    write_talking_llama(tmp_path / "tiny", context=4096)
     model = Model("tiny", tmp_path / "tiny", "Apache-2.0", "folder", 4096, 258)
     settings = Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models")
     async with build(settings, {"tiny": model}) as (house, _):

@@ -13,22 +13,16 @@ from pathlib import Path
 import httpx2
 import pytest
 import tinker
-from fake_model import write_model
 from tinker import types
-from tiny_llama import write_llama
+from tiny_llama import write_talking_llama
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 KEY = "tml-core-alone"
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    write_model(tmp_path / "tiny")
-    write_llama(tmp_path / "tiny", vocab=258, context=512)
+    write_talking_llama(tmp_path / "tiny")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

@@ -6,7 +6,7 @@ import pytest
 import tinker
 from fake_model import write_model
 from loopback import Loopback, hosted
-from tiny_llama import write_llama
+from tiny_llama import write_talking_llama
 
 MODEL = "tiny"
 
@@ -22,8 +22,7 @@ def fake_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 @pytest.fixture(scope="session")
 def torch_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     folder = tmp_path_factory.mktemp("torch-faults")
-    write_model(folder / "tiny")
-    write_llama(folder / "tiny", vocab=258, context=512)
+    write_talking_llama(folder / "tiny")
     with hosted(folder) as loopback:
         yield loopback
 

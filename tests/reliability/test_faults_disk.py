@@ -19,11 +19,7 @@ from tinker import types
 
 from anubhav.http.tinker import futures as polls
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 LONG = types.Datum(

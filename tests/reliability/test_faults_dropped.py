@@ -13,11 +13,7 @@ from tinker import types
 
 from anubhav.serving import voices
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 PROMPT = types.ModelInput.from_ints([5, 6])

@@ -17,11 +17,7 @@ from tinker import types
 from anubhav.backends.torch.training import trainer as arithmetic
 from anubhav.http.tinker import futures as polls
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 POISON = 250

@@ -15,10 +15,8 @@ from tinker import types
 
 from anubhav.training import turnstile
 
-# The SDK leaves its connections to the garbage collector.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.tinker_sdk,
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 

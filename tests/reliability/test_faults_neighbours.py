@@ -10,11 +10,7 @@ from deadlines import within
 from loopback import Loopback
 from tinker import types
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL = "tiny"
 RATE = types.AdamParams(learning_rate=1e-2)

@@ -11,11 +11,7 @@ from tinker import types
 from anubhav.types.models import Scope
 from anubhav.types.quotas import Quota
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 MODEL, TENANT = "tiny", "thrifty"
 DATUM = types.Datum(

@@ -4,7 +4,6 @@ A training loop of the unmodified SDK and a stream of feedback run while the ser
 started again. The final weights must be those of a run nobody disturbed, and each feedback must be there once.
 """
 
-import gc
 import hashlib
 import os
 import random
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,11 @@ import httpx2
 import pytest
 import tinker
 from fake_model import write_model
+from served import batch
 from tinker import types
 from tiny_llama import write_llama
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 
 KEY = "tml-reliability-test"
 MODEL = "tiny"
@@ -79,14 +74,6 @@ class Server:
         self._process.wait(35)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def collect_what_the_sdk_leaves() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
-
-
 @pytest.fixture(params=["fake", "torch"])
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -107,18 +94,6 @@ def serve(tmp_path: Path, backend: str) -> Iterator[Callable[[str], Server]]:
     yield start
     for server in servers:
         server.close()
-
-
-def batch(step: int) -> list[types.Datum]:
-    chance = random.Random(step)
-    rows = [[chance.randrange(2, 200) for _ in range(9)] for _ in range(4)]
-    return [
-        types.Datum(
-            model_input=types.ModelInput.from_ints(row[:-1]),
-            loss_fn_inputs={"target_tokens": row[1:], "weights": [1.0] * 8},
-        )
-        for row in rows
-    ]
 
 
 def train(url: str, go_on: Callable[[int], bool]) -> tuple[int, list[float], str]:

@@ -157,7 +157,7 @@ def _announce(ready: "Ready") -> None:
     click.echo(f"""
 Anubhav is ready: {", ".join(ready.models)}
 
-  Status page   {ready.sign_in}   (opens once)
+  The console   {ready.sign_in}   (opens once)
   API key       {ready.key or "as set in ANUBHAV_API_KEY"}
   Data          {ready.data_dir}
 

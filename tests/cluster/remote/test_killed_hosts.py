@@ -3,14 +3,12 @@
 The server is `anubhav serve --cluster local`, and what it computes is compared with a server that has no cluster.
 """
 
-import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,28 +16,17 @@ import httpx2
 import pytest
 import tinker
 from processors import takes_two
-from served import HEADERS, KEY, apart, kill, posts, served, train, weight_files, weights, write_served
+from served import HEADERS, KEY, apart, kill, posts, served, train, weight_files, weights
 from tinker import types
+from tiny_llama import write_talking_llama
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 LONG = 400
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collect_what_the_sdk_leaves() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_served(tmp_path_factory.mktemp("cluster") / "tiny")
+    return write_talking_llama(tmp_path_factory.mktemp("cluster") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,17 @@
 The server is another process, and what it computes is compared with a server without a layout.
 """
 
-import gc
 import json
 import subprocess
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from processors import takes_two
-from served import HEADERS, apart, kill, posts, served, train, weight_files, write_served
+from served import HEADERS, apart, kill, posts, served, train, weight_files
+from tiny_llama import write_talking_llama
 
 from anubhav.backends.torch.models.families import read_config
 from anubhav.cluster.layout import Layout
@@ -24,25 +22,13 @@ from anubhav.cluster.sharded.designs import Design, check_machine, check_model, 
 from anubhav.cluster.sharded.layout import check_room
 from anubhav.errors import BadInput
 
-# The SDK leaves its connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.tinker_sdk
 STEPS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collect_what_the_sdk_leaves() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_served(tmp_path_factory.mktemp("layouts") / "tiny")
+    return write_talking_llama(tmp_path_factory.mktemp("layouts") / "tiny")
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def served(model: str = MODEL) -> Iterator[str]:
         )
         assert process.stdout is not None
         try:
-            line = next(line for line in process.stdout if "Status page" in line)
+            line = next(line for line in process.stdout if "The console" in line)
             yield line.split()[2].partition("/?")[0]
         finally:
             process.terminate()

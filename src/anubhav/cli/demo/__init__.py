@@ -44,7 +44,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="anubhav-demo-", ignore_cleanup_errors=True) as temporary:
         click.echo("Starting a server …")
         with start(data_dir or Path(temporary), folder) as stage:
-            click.echo(f"Status page: {stage.sign_in}   (opens once)\n")
+            click.echo(f"The console: {stage.sign_in}   (opens once)\n")
             outcome = _play(Caller(stage.url, stage.key, seed), asked, seed, laps, model)
             click.echo(f"\n{closing_table(outcome)}")
             if report:

@@ -51,7 +51,12 @@ TEMPLATES = (
     gettext_noop("The candidate was refused: {why}"),
     gettext_noop("The candidate was held back: {why}"),
     gettext_noop("{up} for it, {down} against it"),
-    # Ends of laps, releases/laps.py.
+    # Rests and ends of laps, flows/lessons.py and releases/laps.py.
+    gettext_noop(
+        "Sampler and trainer are {apart} nats a token apart on {alias}'s own answers, and {most} is the most at which"
+        " rewards can be trusted. Look whether both have the same weights, precision and experts (docs/precision.md),"
+        " then resume or cancel this lap."
+    ),
     gettext_noop("an error of ours; the log says which"),
     gettext_noop("the server ended while it ran"),
     gettext_noop("the server stopped"),
