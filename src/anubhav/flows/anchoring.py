@@ -27,13 +27,22 @@ class Anchors:
     async def of(self, step: int) -> list[Anchor]:
         """Those of this imitation step, drawn with those of the steps that are sure to come, or with a few more."""
         preset = self._preset
-        wanted = range(step * preset.anchors, (step + 1) * preset.anchors)
-        if wanted and wanted[0] not in self._drawn:
-            sure = preset.imitated_least * preset.anchors
-            end = min(max(sure, wanted[0] + _AT_ONCE), preset.imitation.steps * preset.anchors)
-            numbers = range(wanted[0], max(end, wanted[-1] + 1))
+        first, end = step * preset.anchors, preset.imitation.steps * preset.anchors
+        sure = preset.imitated_least * preset.anchors
+        return await self._take(first, preset.anchors, min(max(sure, first + _AT_ONCE), end))
+
+    async def beside(self, batch: int) -> list[Anchor]:
+        """Those of a batch that teaches something else, drawn with those of the next few."""
+        preset = self._preset
+        first = preset.imitation.steps * preset.anchors + batch * preset.held
+        return await self._take(first, preset.held, first + _AT_ONCE)
+
+    async def _take(self, first: int, count: int, end: int) -> list[Anchor]:
+        """So many from this number on. What is not there yet is drawn with all the others before `end`."""
+        if count and first not in self._drawn:
+            numbers = range(first, max(end, first + count))
             self._drawn = dict(zip(numbers, await self._draw(numbers), strict=True))
-        return [self._drawn[number] for number in wanted]
+        return [self._drawn[number] for number in range(first, first + count)]
 
     async def apart(self) -> list[Anchor]:
         """Those that no batch is held to."""

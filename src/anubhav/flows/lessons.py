@@ -28,8 +28,6 @@ from anubhav.types.training import Datum, OptimParams, PassResult
 _TENANT = "anubhav"
 _SCORED = 128
 """Answers in one forward pass."""
-_KEPT_EVERY = 2
-"""Every so many batches that teach something else repairs are trained with them."""
 
 Answer = tuple[tuple[int, ...], tuple[int, ...]]
 """(prompt, answer)"""
@@ -95,7 +93,7 @@ async def _teach_each(lesson: "_Lesson", plan: Plan, signal: Sequence[tuple[Rate
     if plan.corrections:
         await lesson.begin("imitating")
         await _imitate(lesson, plan)
-    lesson.kept = plan.replayed
+    lesson.kept, lesson.anchored = plan.replayed, True
     if plan.pairs:
         await lesson.begin("preferring")
         await _prefer(lesson, plan.pairs, known)
@@ -123,6 +121,8 @@ class _Lesson:
     used: set[Origin] = field(default_factory=set[Origin])
     kept: Sequence[Example] = ()
     """Repairs that the batches which do not teach them leave as they are."""
+    anchored: bool = False
+    """Batches have anchors beside what they teach; those of imitation have their own."""
 
     @property
     def due(self) -> bool:
@@ -153,13 +153,16 @@ class _Lesson:
         config: Mapping[str, float] | None = None,
     ) -> PassResult:
         """One batch. What it uses is written before it is learned: each origin with the first batch that had it."""
-        kept = () if self.number % _KEPT_EVERY else take(self.kept, self.number // _KEPT_EVERY, self.preset.replayed)
+        preset = self.preset
+        kept = take(self.kept, self.number, preset.replayed)
         every = dict.fromkeys([*origins, *(origin for one in kept for origin in one.origins)])
         fresh = [one for one in every if one not in self.used]
         await self.house.lineage.used(self.lap.id, [Use(*one, self.number) for one in fresh])
         self.used.update(fresh)
-        share = self.preset.kept_weight / max(1, len(kept))
+        share = preset.kept_weight / max(1, len(kept))
         held = [imitation.imitate(one.prompt, one.answer, one.weight * share) for one in kept]
+        if self.anchored and preset.held:
+            held += [hold(one, preset.held_weight / preset.held) for one in await self.anchors.beside(self.number)]
         # In one pass where they can be: what begins alike is then computed once.
         together = loss == "cross_entropy"
         if held and not together:
@@ -270,10 +273,11 @@ async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Kno
     preset = lesson.preset
     compared = any(origin.role == "preferred" for pair in pairs for origin in pair.origins)
     recipe = preset.comparisons if compared else preset.preference
-    parts = preset.judged_parts if compared else 1
-    end, quiet = lesson.number + recipe.steps, 0
+    parts = parts_of(pairs, preset.judged_parts if compared else 1, preset.judged_least)
+    steps = min(recipe.steps, preset.judged_epochs * parts) if compared else recipe.steps
+    end, quiet = lesson.number + steps, 0
     settled: set[preference.Pair] = set()
-    for step in range(recipe.steps):
+    for step in range(steps):
         if not lesson.due:
             lesson.skip()
             continue
@@ -283,11 +287,11 @@ async def _prefer(lesson: _Lesson, pairs: Sequence[preference.Pair], known: _Kno
         answers = preference.answers(open_ones)
         now = _Known(await _score(lesson.run, answers)).sums(answers)
         found = dict(zip(open_ones, preference.strengths(now, known.sums(answers), preset.beta), strict=True))
-        await lesson.tell("preferring", step, recipe.steps, strength=round(sum(found.values()) / len(part), 4))
+        await lesson.tell("preferring", step, steps, strength=round(sum(found.values()) / len(part), 4))
         settled.update(pair for pair, force in found.items() if force < preset.settled)
         strength = [0.0 if pair in settled else found[pair] for pair in part]
         quiet = 0 if any(strength) else quiet + 1
-        if quiet >= parts_of(pairs, parts, preset.judged_least):
+        if quiet >= parts:
             break
         if quiet:
             lesson.skip()
@@ -302,7 +306,9 @@ async def _like(lesson: _Lesson, likings: Sequence[kto.Liking], known: _Known) -
     preset, recipe = lesson.preset, lesson.preset.likings
     shares, others = kto.shares(likings), kto.mismatched(likings)
     weighed = [replace(one, weight=share) for one, share in zip(likings, shares, strict=True)]
-    for step in range(recipe.steps):
+    parts = parts_of(likings, preset.judged_parts, preset.judged_least)
+    steps = min(recipe.steps, preset.judged_epochs * parts)
+    for step in range(steps):
         if not lesson.due:
             lesson.skip()
             continue
@@ -311,7 +317,7 @@ async def _like(lesson: _Lesson, likings: Sequence[kto.Liking], known: _Known) -
         now = _Known(await _score(lesson.run, [*answers, *apart]))
         z = kto.baseline(now.sums(apart), known.sums(apart))
         force = kto.forces(part, now.sums(answers), known.sums(answers), z, preset.beta)
-        await lesson.tell("liking", step, recipe.steps, kto_kl=round(z, 4))
+        await lesson.tell("liking", step, steps, kto_kl=round(z, 4))
         origins = [origin for one in part for origin in one.origins]
         await lesson.train(origins, kto.weigh(part, force), "cross_entropy", recipe.at(step))
 

@@ -51,7 +51,8 @@ class Rollouts:
     ece: float = 0.15
 
 
-_SPEC = LoraSpec(rank=16)
+_SPEC = LoraSpec(rank=16, train_unembed=False)
+"""Without the unembedding, which shifts every text: as much is learned, and less is forgotten (docs/lab-notes.md)."""
 _ROLLOUTS = Rollouts()
 
 
@@ -77,6 +78,8 @@ class Preset:
     """Minibatches that an epoch of comparisons or likings is dealt to, as far as each has `judged_least`."""
     judged_least: int = 2
     """Eight went over a few pairs twelve times, and the fewer the judgements the longer a lap took."""
+    judged_epochs: int = 3
+    """At most, as often as the recipes' steps come to over many: five likes are not worth twelve steps."""
     policy: Recipe = Recipe(steps=12, learning_rate=2e-4, warmup=1)
     """5e-4 collapses."""
     policy_parts: int = 4
@@ -97,6 +100,10 @@ class Preset:
     anchor_weight: float = 1.0
     """Of all anchors of a step together; the examples to imitate weigh 1. At 0.3 other text loses 0.13 nats per token,
     at 2.0 corrections are learned by half."""
+    held: int = 3
+    """Anchors in each step that teaches something else …"""
+    held_weight: float = 1.0
+    """… and what all of them weigh."""
     anchor_tokens: int = 40
     replayed: int = 8
     """Earlier corrections in each step, in turn."""
