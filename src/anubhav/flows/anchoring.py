@@ -35,11 +35,11 @@ class Anchors:
         """Those of a batch that teaches something else, drawn with those of the next few."""
         preset = self._preset
         first = preset.imitation.steps * preset.anchors + batch * preset.held
-        return await self._take(first, preset.held, first + _AT_ONCE)
+        return await self._take(first, preset.held, first + _AT_ONCE // preset.held * preset.held)
 
     async def _take(self, first: int, count: int, end: int) -> list[Anchor]:
         """So many from this number on. What is not there yet is drawn with all the others before `end`."""
-        if count and first not in self._drawn:
+        if count and first + count - 1 not in self._drawn:
             numbers = range(first, max(end, first + count))
             self._drawn = dict(zip(numbers, await self._draw(numbers), strict=True))
         return [self._drawn[number] for number in range(first, first + count)]
