@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from throwaway_postgres import ThrowawayPostgres, throwaway_postgres
 from workshop import Workshop
 
 from anubhav.store.database import Database
@@ -50,6 +51,12 @@ def database() -> Iterator[Database]:
     database = Database(":memory:")
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[ThrowawayPostgres]:
+    with throwaway_postgres() as server:
+        yield server
 
 
 @pytest.fixture

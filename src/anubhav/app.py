@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -46,6 +46,7 @@ from anubhav.gates.probes import ProbeShelf
 from anubhav.http.app import create_app
 from anubhav.http.door import LOOPBACK
 from anubhav.http.doorstep import Doorstep, listen, server_of
+from anubhav.http.relay import Relay
 from anubhav.memory.policies import MemoryPolicies
 from anubhav.memory.shelf import Shelf
 from anubhav.releases.holds import Holds
@@ -62,7 +63,9 @@ from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
+from anubhav.standby import Turn, turn
 from anubhav.store.database import Database
+from anubhav.store.leading import refuse_rows_elsewhere
 from anubhav.store.vault import DATABASE, Vault
 from anubhav.telemetry.traces import exporting
 from anubhav.trackers.courier import Courier
@@ -95,6 +98,8 @@ class Ready:
     """The operator's key; None when it was chosen by hand and needs no printing."""
     models: tuple[str, ...]
     data_dir: Path
+    leader: str | None = None
+    """The server that leads, when this one stands by."""
 
 
 def pull_model(name: str, models_dir: Path, report: Report) -> Model:
@@ -117,6 +122,7 @@ def export_adapter(adapter: Path, base: Model, to: Path, *, form: Form) -> None:
 
 async def back_up(data_dir: Path, to: BinaryIO) -> None:
     """Write the archive of a data folder that no server holds. Raises Unavailable when one does."""
+    refuse_rows_elsewhere(data_dir)
     if not (data_dir / DATABASE).is_file():
         raise NotFound(f"There is no data folder of Anubhav at {data_dir}", hint="Name it with --data-dir.")
     with closing(Database(data_dir / DATABASE)) as database:
@@ -157,11 +163,16 @@ def serve(settings: Settings, *, report: Report, announce: Callable[[Ready], Non
 
 
 @asynccontextmanager
-async def build(settings: Settings, models: dict[str, Model]) -> AsyncGenerator[tuple[House, Keyring]]:
-    """Everything under the faces: opened, recovered from the journal, and closed in the opposite order."""
+async def build(
+    settings: Settings, models: dict[str, Model], database: Database | None = None
+) -> AsyncGenerator[tuple[House, Keyring]]:
+    """Everything under the faces: opened, recovered from the journal, and closed in the opposite order.
+
+    `database`: the store, if it is another than the data folder's file.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        database = Database(settings.data_dir / DATABASE)
+        database = database or _open_file(settings.data_dir)
         stack.callback(database.close)
         couriers = open_trackers(settings.trackers, settings.data_dir)
         engines: dict[Path, Engine] = {}
@@ -276,25 +287,58 @@ def _join(
     )
 
 
+def _open_file(data_dir: Path) -> Database:
+    refuse_rows_elsewhere(data_dir)
+    return Database(data_dir / DATABASE)
+
+
 async def _serve(
     settings: Settings, models: dict[str, Model], listener: socket.socket, announce: Callable[[Ready], None]
 ) -> None:
-    doorstep = Doorstep()
-    server = server_of(doorstep)
+    front = Relay() if settings.store else Doorstep()
+    server = server_of(front)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with build(settings, models) as (house, keyring):
+        async with AsyncExitStack() as stack:
+            lead: Turn | None = None
+            if isinstance(front, Relay):
+                lead = await stack.enter_async_context(_turn(settings, models, listener, serving, front, announce))
+                if lead is None:
+                    return
+            house, keyring = await stack.enter_async_context(build(settings, models, lead and lead.database))
             key = await _first_key(settings, keyring)
-            doorstep.inside = create_app(house, keyring, hosts=LOOPBACK if settings.local else None)
+            front.inside = create_app(house, keyring, hosts=LOOPBACK if settings.local else None)
             announce(await _ready(settings, listener, keyring, key, tuple(models)))
             gc.freeze()  # what is here stays: looking through it for garbage would hold everybody up
-            await serving
+            await (lead.over(serving) if lead else serving)
             if server.force_exit:
                 sys.stdout.flush()
                 os._exit(128 + signal.SIGTERM)
     finally:
         server.should_exit = True
         await serving
+        if isinstance(front, Relay):
+            await front.close()
+
+
+def _turn(
+    settings: Settings,
+    models: dict[str, Model],
+    listener: socket.socket,
+    serving: "asyncio.Task[None]",
+    relay: Relay,
+    announce: Callable[[Ready], None],
+) -> AbstractAsyncContextManager[Turn | None]:
+    """Of one of several servers, to lead; until then it stands in front of the one that does."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (settings.data_dir / DATABASE).exists():
+        raise BadInput("This data folder keeps its rows in SQLite", hint="Leave out --store, or choose another folder.")
+    url, place = _url(settings, listener), (settings.host, listener.getsockname()[1])
+
+    def stand_by(leader: str) -> None:
+        announce(Ready(url, url, None, tuple(models), settings.data_dir, leader))
+
+    return turn(settings.store or "", settings.data_dir, place, serving, relay, stand_by)
 
 
 def _find_models(settings: Settings, report: Report) -> dict[str, Model]:
@@ -333,7 +377,11 @@ async def _first_key(settings: Settings, keyring: Keyring) -> str:
 async def _ready(
     settings: Settings, listener: socket.socket, keyring: Keyring, key: str, models: tuple[str, ...]
 ) -> Ready:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    url = _url(settings, listener)
     ticket = keyring.issue_ticket(await keyring.check(key), seconds=86_400)
     return Ready(url, f"{url}/?token={ticket}", None if settings.api_key else key, models, settings.data_dir)
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"

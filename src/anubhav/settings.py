@@ -38,6 +38,9 @@ class Settings:
     """A Ray cluster's address, or `local` for one that ends with the server; None: everything in this process."""
     samplers: int = 1
     """In a cluster, for each model."""
+    store: str | None = None
+    """Where the rows are when more than one process serves: Postgres, postgresql://USER:PASSWORD@HOST/DATABASE (docs/
+    replicas.md); None: in a SQLite file in the data folder, for one process."""
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...] = ()
     """Who is told what runs and laps measure, besides the file that always is (docs/operations.md)."""
     configuration: tuple[Setting, ...] = ()
@@ -50,6 +53,11 @@ class Settings:
                 hint="Set ANUBHAV_API_KEY to tml- and at least 24 random characters, or leave --host out.",
             )
 
+        if self.store and not self.store.startswith(("postgresql://", "postgres://")):
+            raise BadInput(
+                "--store is no address of Postgres",
+                hint="It is written postgresql://USER:PASSWORD@HOST/DATABASE; without it rows are in the data folder.",
+            )
         if self.cluster and self.sampler != "own":
             raise BadInput("In a cluster our own engine samples", hint="Leave out --sampler or --cluster.")
 

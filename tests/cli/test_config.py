@@ -60,6 +60,11 @@ def test_a_file_that_is_named_goes_before_the_one_in_the_folder(folder: Path, mo
     assert shown()["port"] == (9003, str(folder / "mine.toml"))
 
 
+def test_a_store_is_shown_without_its_password(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANUBHAV_STORE", "postgresql://ann:secret@db:5433/house?sslmode=require")
+    assert shown("--data-dir", str(folder))["store"] == ("postgresql://db:5433/house", "ANUBHAV_STORE")
+
+
 def serve(folder: Path, text: str) -> Result:
     (folder / "anubhav.toml").write_text(text)
     return CliRunner().invoke(main, ["serve", "--data-dir", str(folder)])

@@ -104,6 +104,20 @@ def test_sqlite_in_the_range_of_the_wal_reset(monkeypatch: pytest.MonkeyPatch, v
     assert ("WAL" in health.sqlite().says) == told
 
 
+def test_a_store_that_is_not_reached_is_told_without_its_password(folder: Path) -> None:
+    pytest.importorskip("psycopg")
+    code, found = look(folder, "--quick", "--store", "postgresql://ann:sea-shell@127.0.0.1:1/house")
+    assert (code, found["store"]["state"]) == (1, "fail")
+    assert "postgresql://127.0.0.1:1/house" in found["store"]["says"]
+    assert "sea-shell" not in str(found)
+
+
+def test_rows_in_postgres_need_its_address(folder: Path) -> None:
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data" / "store-token").write_text("token\n")
+    assert "--store" in look(folder, "--quick")[1]["store"]["hint"]
+
+
 def test_it_reads_as_a_table(folder: Path) -> None:
     result = CliRunner().invoke(main, ["doctor", "--quick", "--data-dir", str(folder), "--model", str(folder / "tiny")])
     assert result.output.splitlines()[0].split() == ["STATE", "CHECK", "SAYS"]

@@ -67,6 +67,7 @@ async def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> 
     assert process.returncode != 0
     assert b"Unavailable" in said
     assert b"Is another server running" in said
+    assert b"--store" in said
     assert await database.run(names) == ["one"]
     database.close()
 

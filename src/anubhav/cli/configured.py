@@ -104,6 +104,10 @@ def settled(context: click.Context) -> tuple[Setting, ...]:
 def _setting(context: click.Context, param: click.Parameter) -> Setting:
     name = param.name or ""
     value = context.params[name]
+    if name == "store" and value:
+        from anubhav.store.lines import shown
+
+        value = shown(value)
     return Setting(name, str(value) if isinstance(value, Path) else value, _origin(context, param))
 
 

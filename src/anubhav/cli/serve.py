@@ -84,6 +84,12 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     help="In a cluster, per model.",
 )
 @click.option(
+    "--store",
+    envvar="ANUBHAV_STORE",
+    metavar="URL",
+    help="Keep the rows in Postgres, so that several servers share the data folder (docs/replicas.md).",
+)
+@click.option(
     "--tracker",
     "trackers",
     envvar="ANUBHAV_TRACKERS",
@@ -119,6 +125,7 @@ def serve(  # noqa: PLR0913 - one for each option
     layout: str | None,
     cluster: str | None,
     samplers: int,
+    store: str | None,
     trackers: tuple[Literal["trackio", "wandb", "mlflow"], ...],
     log_format: Literal["text", "json"],
     log_level: Literal["debug", "info", "warning", "error"] | None,
@@ -143,6 +150,7 @@ def serve(  # noqa: PLR0913 - one for each option
         layout=layout,
         cluster=cluster,
         samplers=samplers,
+        store=store,
         trackers=trackers,
         configuration=settled(click.get_current_context()),
     )
@@ -154,6 +162,9 @@ def serve(  # noqa: PLR0913 - one for each option
 
 
 def _announce(ready: "Ready") -> None:
+    if ready.leader is not None:
+        click.echo(f"Anubhav stands by at {ready.url}; {ready.leader} leads")
+        return
     click.echo(f"""
 Anubhav is ready: {", ".join(ready.models)}
 

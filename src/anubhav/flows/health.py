@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from anubhav import __version__
+from anubhav.errors import AnubhavError
 from anubhav.flows.house import House
-from anubhav.store.database import find_sqlite
+from anubhav.store.leading import Candidate, refuse_rows_elsewhere, rows_elsewhere
+from anubhav.store.lines import shown
+from anubhav.store.sqlite import find_sqlite
 from anubhav.telemetry.machine import find_memory
 from anubhav.types.health import Finding, gigabytes
 
@@ -27,7 +30,7 @@ _SLOW = 0.1
 async def examine(house: House) -> list[Finding]:
     """The machine as this server has it now, and its engines."""
     found = await asyncio.to_thread(
-        lambda: [python(), memory(), disk(house.data_dir), sqlite(), data_folder(house.data_dir)]
+        lambda: [python(), memory(), disk(house.data_dir), _rows(house.data_dir), data_folder(house.data_dir)]
     )
     return [*found, *[_engine(dict(row)) for row in await house.posts()]]
 
@@ -69,6 +72,24 @@ def sqlite() -> Finding:
     if delicate:
         says += ", which can damage a database in WAL mode that two connections share; the server has one, alone"
     return Finding("sqlite", "ok", says)
+
+
+def _rows(folder: Path) -> Finding:
+    return Finding("store", "ok", "the rows are in Postgres") if rows_elsewhere(folder) else sqlite()
+
+
+def rows(folder: Path, url: str | None) -> Finding:
+    """Where a server would keep its rows: in Postgres at `url`, or in SQLite."""
+    try:
+        if url is None:
+            refuse_rows_elsewhere(folder)
+            return sqlite()
+        candidate = Candidate(url, folder)
+    except AnubhavError as problem:
+        return Finding("store", "fail", problem.message, problem.hint)
+    candidate.close()
+    leads = f"; {candidate.leader} leads or led last" if candidate.leader else ""
+    return Finding("store", "ok", f"Postgres at {shown(url)}{leads}")
 
 
 def data_folder(folder: Path) -> Finding:

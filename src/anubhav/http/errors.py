@@ -100,6 +100,8 @@ def answer(error: AnubhavError, request_id: str, path: str) -> JSONResponse:
         headers = {"retry-after": f"{max(1, round(error.retry_after))}", "x-should-retry": "true"}
     elif status == 500:
         status, headers = _FINAL if path.startswith(_SDK) else 500, {"x-should-retry": "false"}
+    elif status == 503:
+        headers = {"retry-after": "1"}
     elif status == 401:
         # So marked (RFC 6750), the SDK exchanges its key for another token once and repeats the request.
         mark = 'Bearer error="invalid_token"' if isinstance(error, EndedToken) else "Bearer"

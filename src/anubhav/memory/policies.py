@@ -14,6 +14,8 @@ from anubhav.store.database import Connection, Database
 from anubhav.types.memory import MemoryPolicy
 from anubhav.types.remembering import PolicyChange
 
+_ALL = 1 << 62
+
 
 class MemoryPolicies:
     def __init__(self, database: Database) -> None:
@@ -76,7 +78,7 @@ class MemoryPolicies:
 
 
 def _rollback(connection: Connection, tenant: str, who: str, why: str) -> PolicyChange:
-    decided = _decided(reversed(rows.history(connection, tenant, -1)))
+    decided = _decided(reversed(rows.history(connection, tenant, _ALL)))
     if len(decided) == 1:
         raise BadInput("The memory policy set by hand decides already", hint="There is nothing before it.")
     change = PolicyChange(0, "rollback", decided[-2], who, why, time.time())

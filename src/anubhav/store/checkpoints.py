@@ -4,12 +4,12 @@
 A row whose `expires_at` has passed does not exist for anybody, swept or not, unless an alias answers with it.
 """
 
-import sqlite3
 import time
 
 import msgspec
 
 from anubhav.store import usage
+from anubhav.store.connection import Connection, Row
 from anubhav.types.checkpoints import Checkpoint, TinkerPath, parse_path
 from anubhav.types.ids import AdapterId
 from anubhav.types.training import LoraSpec
@@ -18,11 +18,12 @@ _LIVE = "(SELECT releases.path FROM live JOIN releases ON releases.id = live.rel
 THERE = f"(expires_at IS NULL OR expires_at > ? OR path IN {_LIVE})"
 
 
-def add(connection: sqlite3.Connection, row: Checkpoint, manifest: dict[str, str]) -> None:
+def add(connection: Connection, row: Checkpoint, manifest: dict[str, str]) -> None:
     """Insert it, in place of one that had the name."""
     usage.end_storage(connection, str(row.path), time.time())
+    connection.execute("DELETE FROM checkpoints WHERE path = ?", (str(row.path),))  # the new one is the last saved
     connection.execute(
-        "INSERT OR REPLACE INTO checkpoints (path, run, kind, name, tenant, base_model, spec, adapter, folder,"
+        "INSERT INTO checkpoints (path, run, kind, name, tenant, base_model, spec, adapter, folder,"
         " manifest, has_optimizer, size_bytes, public, created_at, expires_at, metadata)"
         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
@@ -35,13 +36,13 @@ def add(connection: sqlite3.Connection, row: Checkpoint, manifest: dict[str, str
     usage.note(connection, row.tenant, "checkpoint_create", _about(row.path) | {"size_bytes": row.size_bytes})
 
 
-def find(connection: sqlite3.Connection, path: str) -> tuple[Checkpoint, dict[str, str]] | None:
+def find(connection: Connection, path: str) -> tuple[Checkpoint, dict[str, str]] | None:
     query = f"SELECT * FROM checkpoints WHERE path = ? AND {THERE}"
     row = connection.execute(query, (path, time.time())).fetchone()
     return (read_checkpoint(row), msgspec.json.decode(row["manifest"], type=dict[str, str])) if row else None
 
 
-def list_of(connection: sqlite3.Connection, tenant: str, run: str | None) -> list[Checkpoint]:
+def list_of(connection: Connection, tenant: str, run: str | None) -> list[Checkpoint]:
     """Oldest first."""
     rows = connection.execute(
         f"SELECT * FROM checkpoints WHERE tenant = ? AND run = coalesce(?, run) AND {THERE} ORDER BY created_at",
@@ -50,7 +51,7 @@ def list_of(connection: sqlite3.Connection, tenant: str, run: str | None) -> lis
     return [read_checkpoint(row) for row in rows]
 
 
-def drop(connection: sqlite3.Connection, path: str) -> bool:
+def drop(connection: Connection, path: str) -> bool:
     """False, with nothing done, while an alias answers with it."""
     if connection.execute(f"SELECT 1 WHERE ? IN {_LIVE}", (path,)).fetchone():
         return False
@@ -58,7 +59,7 @@ def drop(connection: sqlite3.Connection, path: str) -> bool:
     return True
 
 
-def expire(connection: sqlite3.Connection) -> list[str]:
+def expire(connection: Connection) -> list[str]:
     """Remove every row whose time has passed; returns the folders they named."""
     rows = connection.execute(
         f"SELECT path, folder, expires_at FROM checkpoints WHERE expires_at <= ? AND path NOT IN {_LIVE}",
@@ -69,14 +70,14 @@ def expire(connection: sqlite3.Connection) -> list[str]:
     return [row["folder"] for row in rows]
 
 
-def _remove(connection: sqlite3.Connection, path: str, event: str, at: float) -> None:
+def _remove(connection: Connection, path: str, event: str, at: float) -> None:
     row = connection.execute("DELETE FROM checkpoints WHERE path = ? RETURNING tenant", (path,)).fetchone()
     if row is not None:
         usage.end_storage(connection, path, at)
         usage.note(connection, row["tenant"], event, _about(parse_path(path)))
 
 
-def set_expiry(connection: sqlite3.Connection, path: str, expires_at: float | None) -> None:
+def set_expiry(connection: Connection, path: str, expires_at: float | None) -> None:
     """None: never."""
     row = connection.execute(
         "UPDATE checkpoints SET expires_at = ? WHERE path = ? RETURNING tenant", (expires_at, path)
@@ -86,7 +87,7 @@ def set_expiry(connection: sqlite3.Connection, path: str, expires_at: float | No
         usage.note(connection, row["tenant"], "checkpoint_ttl_set", about)
 
 
-def set_public(connection: sqlite3.Connection, path: str, *, public: bool) -> None:
+def set_public(connection: Connection, path: str, *, public: bool) -> None:
     """Leaves its trace only when that changes something."""
     row = connection.execute(
         "UPDATE checkpoints SET public = ? WHERE path = ? AND public <> ? RETURNING tenant", (public, path, public)
@@ -96,14 +97,14 @@ def set_public(connection: sqlite3.Connection, path: str, *, public: bool) -> No
         usage.note(connection, row["tenant"], event, _about(parse_path(path)))
 
 
-def folders(connection: sqlite3.Connection) -> set[str]:
+def folders(connection: Connection) -> set[str]:
     """Every folder a checkpoint or a snapshot names, or an operation may still have to read again."""
     query = "SELECT folder FROM checkpoints UNION SELECT folder FROM snapshots UNION SELECT folder FROM pins"
     rows = connection.execute(query)
     return {row["folder"] for row in rows}
 
 
-def named(connection: sqlite3.Connection, folder: str) -> bool:
+def named(connection: Connection, folder: str) -> bool:
     """A copy shares its source's folder, so that it stays as long as either; pins hold it too."""
     query = "SELECT 1 FROM checkpoints WHERE folder = ? UNION ALL SELECT 1 FROM pins WHERE folder = ?"
     return connection.execute(query, (folder, folder)).fetchone() is not None
@@ -117,7 +118,7 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def read_checkpoint(row: sqlite3.Row) -> Checkpoint:
+def read_checkpoint(row: Row) -> Checkpoint:
     return Checkpoint(
         parse_path(row["path"]),
         row["tenant"],

@@ -1,19 +1,19 @@
 """Rows of experience: episodes, feedback, probes, laps, and how far each stage has read."""
 
-import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import msgspec
 
+from anubhav.store.connection import Connection, Row
 from anubhav.types.experience import Episode, Feedback, Lap, Probe, rater_of
 
 
-def add_episode(connection: sqlite3.Connection, episode: Episode) -> bool:
+def add_episode(connection: Connection, episode: Episode) -> bool:
     """False when there is one of this id already."""
     added = connection.execute(
-        "INSERT OR IGNORE INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter, arm,"
-        " memory) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO episodes (id, tenant, alias, session, body, created_at, user, turn, adapter, arm,"
+        " memory) VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
         (
             episode.id, episode.tenant, episode.alias, episode.session, _pack(episode), episode.created_at,
             episode.user, episode.turn, "" if episode.origin else episode.adapter or "",
@@ -23,7 +23,7 @@ def add_episode(connection: sqlite3.Connection, episode: Episode) -> bool:
     return added.rowcount == 1
 
 
-def last_main(connection: sqlite3.Connection, tenant: str, session: str) -> Episode | None:
+def last_main(connection: Connection, tenant: str, session: str) -> Episode | None:
     """The newest reply of a session that is no side turn."""
     row = connection.execute(
         "SELECT seq, body FROM episodes WHERE tenant = ? AND session = ? AND turn = 'main' ORDER BY seq DESC LIMIT 1",
@@ -32,7 +32,7 @@ def last_main(connection: sqlite3.Connection, tenant: str, session: str) -> Epis
     return _episode(row) if row else None
 
 
-def episodes_in(connection: sqlite3.Connection, tenant: str, session: str, limit: int) -> list[Episode]:
+def episodes_in(connection: Connection, tenant: str, session: str, limit: int) -> list[Episode]:
     """Of a session, oldest first."""
     rows = connection.execute(
         "SELECT seq, body FROM episodes WHERE tenant = ? AND session = ? ORDER BY seq LIMIT ?", (tenant, session, limit)
@@ -40,9 +40,7 @@ def episodes_in(connection: sqlite3.Connection, tenant: str, session: str, limit
     return [_episode(row) for row in rows]
 
 
-def episodes_after(
-    connection: sqlite3.Connection, tenant: str, alias: str | None, seq: int, limit: int
-) -> list[Episode]:
+def episodes_after(connection: Connection, tenant: str, alias: str | None, seq: int, limit: int) -> list[Episode]:
     """In order of arrival; of every alias when it is None."""
     rows = connection.execute(
         "SELECT seq, body FROM episodes WHERE tenant = ? AND alias = coalesce(?, alias) AND seq > ? ORDER BY seq"
@@ -52,7 +50,7 @@ def episodes_after(
     return [_episode(row) for row in rows]
 
 
-def fill_columns(connection: sqlite3.Connection, limit: int) -> int:
+def fill_columns(connection: Connection, limit: int) -> int:
     """Episodes and feedback of an older server get the columns that lineage is looked up by; returns how many did."""
     rows = connection.execute("SELECT seq, body FROM episodes WHERE adapter IS NULL LIMIT ?", (limit,)).fetchall()
     for row in rows:
@@ -63,12 +61,12 @@ def fill_columns(connection: sqlite3.Connection, limit: int) -> int:
     return len(rows)
 
 
-def find_episode(connection: sqlite3.Connection, episode: str) -> Episode | None:
+def find_episode(connection: Connection, episode: str) -> Episode | None:
     row = connection.execute("SELECT seq, body FROM episodes WHERE id = ?", (episode,)).fetchone()
     return _episode(row) if row else None
 
 
-def recent_episodes(connection: sqlite3.Connection, tenant: str | None, limit: int) -> list[Episode]:
+def recent_episodes(connection: Connection, tenant: str | None, limit: int) -> list[Episode]:
     """Newest first; every tenant's when `tenant` is None."""
     rows = connection.execute(
         "SELECT seq, body FROM episodes WHERE tenant = coalesce(?, tenant) ORDER BY seq DESC LIMIT ?", (tenant, limit)
@@ -76,9 +74,7 @@ def recent_episodes(connection: sqlite3.Connection, tenant: str | None, limit: i
     return [_episode(row) for row in rows]
 
 
-def add_feedback(
-    connection: sqlite3.Connection, feedback: Feedback, alias: str, digest: str, rater: str | None = None
-) -> None:
+def add_feedback(connection: Connection, feedback: Feedback, alias: str, digest: str, rater: str | None = None) -> None:
     """`rater`: whose judgement it counts as."""
     connection.execute(
         "INSERT INTO feedback (id, tenant, episode, alias, kind, body, digest, created_at, rater)"
@@ -90,13 +86,13 @@ def add_feedback(
     )  # fmt: skip
 
 
-def find_feedback(connection: sqlite3.Connection, tenant: str, feedback: str) -> tuple[Feedback, str] | None:
+def find_feedback(connection: Connection, tenant: str, feedback: str) -> tuple[Feedback, str] | None:
     """The feedback and the digest of what was sent."""
     row = connection.execute("SELECT * FROM feedback WHERE tenant = ? AND id = ?", (tenant, feedback)).fetchone()
     return (_feedback(row), row["digest"]) if row else None
 
 
-def feedback_after(connection: sqlite3.Connection, alias: str, position: int, limit: int) -> list[Feedback]:
+def feedback_after(connection: Connection, alias: str, position: int, limit: int) -> list[Feedback]:
     """In order of arrival."""
     rows = connection.execute(
         "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? ORDER BY seq LIMIT ?", (alias, position, limit)
@@ -104,16 +100,14 @@ def feedback_after(connection: sqlite3.Connection, alias: str, position: int, li
     return [_feedback(row) for row in rows]
 
 
-def count_after(connection: sqlite3.Connection, alias: str, position: int) -> int:
+def count_after(connection: Connection, alias: str, position: int) -> int:
     (found,) = connection.execute(
         "SELECT count(*) FROM feedback WHERE alias = ? AND seq > ?", (alias, position)
     ).fetchone()
     return found
 
 
-def corrections_between(
-    connection: sqlite3.Connection, alias: str, after: int, upto: int, limit: int
-) -> list[Feedback]:
+def corrections_between(connection: Connection, alias: str, after: int, upto: int, limit: int) -> list[Feedback]:
     """Those that came after one position and not after another, newest first."""
     rows = connection.execute(
         "SELECT seq, body FROM feedback WHERE alias = ? AND seq > ? AND seq <= ? AND kind = 'correction'"
@@ -123,7 +117,7 @@ def corrections_between(
     return [_feedback(row) for row in rows]
 
 
-def feedback_before(connection: sqlite3.Connection, alias: str, position: int, limit: int) -> list[Feedback]:
+def feedback_before(connection: Connection, alias: str, position: int, limit: int) -> list[Feedback]:
     """What was read already, newest first."""
     rows = connection.execute(
         "SELECT seq, body FROM feedback WHERE alias = ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
@@ -132,46 +126,52 @@ def feedback_before(connection: sqlite3.Connection, alias: str, position: int, l
     return [_feedback(row) for row in rows]
 
 
-def feedback_of(connection: sqlite3.Connection, episode: str) -> list[Feedback]:
+def feedback_of(connection: Connection, episode: str) -> list[Feedback]:
     rows = connection.execute("SELECT seq, body FROM feedback WHERE episode = ? ORDER BY seq", (episode,))
     return [_feedback(row) for row in rows]
 
 
-def position(connection: sqlite3.Connection, stage: str, alias: str) -> int:
+def position(connection: Connection, stage: str, alias: str) -> int:
     """How far `stage` has read; 0 at first."""
     row = connection.execute("SELECT position FROM cursors WHERE stage = ? AND alias = ?", (stage, alias)).fetchone()
     return row["position"] if row else 0
 
 
-def advance(connection: sqlite3.Connection, stage: str, alias: str, to: int) -> None:
-    connection.execute("INSERT OR REPLACE INTO cursors (stage, alias, position) VALUES (?,?,?)", (stage, alias, to))
+def advance(connection: Connection, stage: str, alias: str, to: int) -> None:
+    connection.execute(
+        "INSERT INTO cursors (stage, alias, position) VALUES (?,?,?)"
+        " ON CONFLICT (stage, alias) DO UPDATE SET position = excluded.position",
+        (stage, alias, to),
+    )
 
 
-def add_probe(connection: sqlite3.Connection, probe: Probe, now: float) -> None:
+def add_probe(connection: Connection, probe: Probe, now: float) -> None:
     """Adding the same id again replaces it."""
     connection.execute(
-        "INSERT OR REPLACE INTO probes (id, alias, suite, body, created_at) VALUES (?,?,?,?,?)",
+        "INSERT INTO probes (id, alias, suite, body, created_at) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (id) DO UPDATE SET alias = excluded.alias, suite = excluded.suite, body = excluded.body,"
+        " created_at = excluded.created_at",
         (probe.id, probe.alias, probe.suite, _pack(probe), now),
     )
 
 
-def probes_of(connection: sqlite3.Connection, alias: str) -> list[Probe]:
+def probes_of(connection: Connection, alias: str) -> list[Probe]:
     rows = connection.execute("SELECT body FROM probes WHERE alias = ? ORDER BY created_at, id", (alias,))
     return [msgspec.msgpack.decode(row["body"], type=Probe) for row in rows]
 
 
-def drop_probes(connection: sqlite3.Connection, alias: str, names: Collection[str]) -> int:
+def drop_probes(connection: Connection, alias: str, names: Collection[str]) -> int:
     return sum(
         connection.execute("DELETE FROM probes WHERE alias = ? AND id = ?", (alias, name)).rowcount for name in names
     )
 
 
-def put_lap(connection: sqlite3.Connection, lap: Lap, evidence: str | None = None) -> None:
+def put_lap(connection: Connection, lap: Lap, evidence: str | None = None) -> None:
     """Insert the lap, or bring it up to date; evidence that stands is kept unless new is given."""
     connection.execute(
         "INSERT INTO laps (id, alias, state, phase, report, evidence, started_at, finished_at) VALUES (?,?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET state = excluded.state, phase = excluded.phase, report = excluded.report,"
-        " evidence = coalesce(excluded.evidence, evidence), finished_at = excluded.finished_at",
+        " evidence = coalesce(excluded.evidence, laps.evidence), finished_at = excluded.finished_at",
         (
             lap.id, lap.alias, lap.state, lap.phase, msgspec.json.encode(lap.report).decode(), evidence, lap.started_at,
             lap.finished_at,
@@ -179,13 +179,13 @@ def put_lap(connection: sqlite3.Connection, lap: Lap, evidence: str | None = Non
     )  # fmt: skip
 
 
-def find_lap(connection: sqlite3.Connection, lap: str) -> tuple[Lap, str | None] | None:
+def find_lap(connection: Connection, lap: str) -> tuple[Lap, str | None] | None:
     """The lap and its evidence, JSON."""
     row = connection.execute("SELECT * FROM laps WHERE id = ?", (lap,)).fetchone()
     return (_lap(row), row["evidence"]) if row else None
 
 
-def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int, before: str | None = None) -> list[Lap]:
+def recent_laps(connection: Connection, alias: str | None, limit: int, before: str | None = None) -> list[Lap]:
     """Newest first; those begun before one when it is named."""
     rows = connection.execute(
         "SELECT * FROM laps WHERE alias = coalesce(?, alias)"
@@ -195,14 +195,14 @@ def recent_laps(connection: sqlite3.Connection, alias: str | None, limit: int, b
     return [_lap(row) for row in rows]
 
 
-def last_laps(connection: sqlite3.Connection) -> list[Lap]:
+def last_laps(connection: Connection) -> list[Lap]:
     """Of each alias."""
     rows = connection.execute("SELECT * FROM laps WHERE seq IN (SELECT max(seq) FROM laps GROUP BY alias) ORDER BY seq")
     return [_lap(row) for row in rows]
 
 
-def running_laps(connection: sqlite3.Connection) -> Iterator[Lap]:
-    rows = connection.execute("SELECT * FROM laps WHERE state IN ('running', 'paused')").fetchall()
+def running_laps(connection: Connection) -> Iterator[Lap]:
+    rows = connection.execute("SELECT * FROM laps WHERE state IN ('running', 'paused') ORDER BY seq").fetchall()
     return (_lap(row) for row in rows)
 
 
@@ -210,15 +210,15 @@ def _pack(value: object) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
-def _episode(row: sqlite3.Row) -> Episode:
+def _episode(row: Row) -> Episode:
     return replace(msgspec.msgpack.decode(row["body"], type=Episode), seq=row["seq"])
 
 
-def _feedback(row: sqlite3.Row) -> Feedback:
+def _feedback(row: Row) -> Feedback:
     return replace(msgspec.msgpack.decode(row["body"], type=Feedback), seq=row["seq"])
 
 
-def _lap(row: sqlite3.Row) -> Lap:
+def _lap(row: Row) -> Lap:
     return Lap(
         row["id"],
         row["alias"],

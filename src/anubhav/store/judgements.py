@@ -1,12 +1,13 @@
 """Judgements as people look at them: a page at a time, each with its reply and the laps that had it in their hands."""
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from anubhav.store import experience
+from anubhav.store.connection import Connection
+from anubhav.store.connection import Row as Found
 from anubhav.types.experience import Episode, Feedback
 
 _SLASHES = 8
@@ -23,7 +24,7 @@ class Row:
 
 
 def page(
-    connection: sqlite3.Connection,
+    connection: Connection,
     alias: str,
     before: int | None,
     limit: int,
@@ -48,14 +49,14 @@ def page(
     return [_row(connection, row) for row in rows]
 
 
-def at(connection: sqlite3.Connection, positions: Iterable[int]) -> list[Row]:
+def at(connection: Connection, positions: Iterable[int]) -> list[Row]:
     """In the order asked for, without those that are no more."""
     query = "SELECT seq, body FROM feedback WHERE seq = ?"
     found = [connection.execute(query, (position,)).fetchone() for position in positions]
     return [_row(connection, row) for row in found if row]
 
 
-def _rater(connection: sqlite3.Connection, name: str) -> tuple[str, str] | None:
+def _rater(connection: Connection, name: str) -> tuple[str, str] | None:
     """A tenant's name may have slashes of its own."""
     parts = name.split("/", _SLASHES)
     for cut in range(1, len(parts)):
@@ -66,11 +67,11 @@ def _rater(connection: sqlite3.Connection, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> Row:
+def _row(connection: Connection, row: Found) -> Row:
     feedback = replace(msgspec.msgpack.decode(row["body"], type=Feedback), seq=row["seq"])
     laps = connection.execute(
-        "SELECT DISTINCT used.lap FROM used JOIN laps ON laps.id = used.lap WHERE used.feedback = ?"
-        " ORDER BY laps.seq DESC LIMIT ?",
+        "SELECT used.lap FROM used JOIN laps ON laps.id = used.lap WHERE used.feedback = ?"
+        " GROUP BY used.lap, laps.seq ORDER BY laps.seq DESC LIMIT ?",
         (feedback.id, _LAPS),
     )
     return Row(feedback, experience.find_episode(connection, feedback.episode), tuple(one["lap"] for one in laps))

@@ -4,12 +4,12 @@ An adapter is known to come from a lap by the release that the lap ended in, or 
 name. A lap went on from what its alias answered with when it was released: the newest change of the alias before.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from anubhav.store.connection import Connection, Row
 from anubhav.types.people import Edge, Node, Trace, Use
 
 _LIMIT = 5000
@@ -27,7 +27,7 @@ SELECT kind, id, CASE kind
     WHEN 'reply' THEN (SELECT json_object('alias', alias, 'tenant', tenant, 'user', user, 'session', session,
         'turn', turn, 'arm', arm, 'memory', memory, 'created_at', created_at) FROM episodes WHERE episodes.id = walk.id)
     WHEN 'feedback' THEN (SELECT json_object('kind', kind, 'rater', rater, 'tenant', tenant, 'created_at', created_at)
-        FROM feedback WHERE feedback.id = walk.id)
+        FROM feedback WHERE feedback.id = walk.id LIMIT 1)
     WHEN 'lap' THEN (SELECT json_object('alias', alias, 'state', state, 'started_at', started_at)
         FROM laps WHERE laps.id = walk.id)
     WHEN 'release' THEN (SELECT json_object('alias', alias, 'action', action, 'path', path, 'created_at', created_at)
@@ -119,20 +119,20 @@ SELECT laps.id AS lap, laps.alias, max(direct) AS direct,
     (SELECT json_group_array(DISTINCT path) FROM checkpoints WHERE checkpoints.name = laps.id) AS checkpoints,
     (SELECT json_group_array(json_object('id', id, 'action', action, 'adapter', adapter))
         FROM releases WHERE releases.lap = laps.id) AS releases
-FROM walk JOIN laps ON laps.id = walk.lap GROUP BY laps.id ORDER BY laps.seq
+FROM walk JOIN laps ON laps.id = walk.lap GROUP BY laps.seq ORDER BY laps.seq
 """
 _KINDS = {"ep": "reply", "fb": "feedback", "lap": "lap", "rel": "release", "ad": "adapter"}
 _TABLES = {"reply": "episodes", "feedback": "feedback", "lap": "laps", "release": "releases"}
 
 
-def add(connection: sqlite3.Connection, lap: str, rows: Iterable[Use]) -> None:
+def add(connection: Connection, lap: str, rows: Iterable[Use]) -> None:
     connection.executemany(
-        "INSERT OR IGNORE INTO used (lap, part, role, episode, choice, feedback) VALUES (?,?,?,?,?,?)",
+        "INSERT INTO used (lap, part, role, episode, choice, feedback) VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING",
         [(lap, row.part, row.role, row.episode, row.choice, row.feedback or "") for row in rows],
     )
 
 
-def trace(connection: sqlite3.Connection, name: str) -> Trace | None:
+def trace(connection: Connection, name: str) -> Trace | None:
     """None for what is not here."""
     kind, _, person = name.partition(":")
     if kind not in ("rater", "user"):
@@ -144,7 +144,7 @@ def trace(connection: sqlite3.Connection, name: str) -> Trace | None:
     return found if found.onward else None
 
 
-def taught_on(connection: sqlite3.Connection, names: Sequence[str]) -> list[dict[str, object]]:
+def taught_on(connection: Connection, names: Sequence[str]) -> list[dict[str, object]]:
     """By episodes and feedback; oldest first; `direct` where the lap itself used one, not only what it went on from."""
     rows = connection.execute(_TAUGHT, {"names": msgspec.json.encode(list(names)).decode()})
     return [
@@ -159,7 +159,7 @@ def taught_on(connection: sqlite3.Connection, names: Sequence[str]) -> list[dict
     ]
 
 
-def _kind(connection: sqlite3.Connection, name: str) -> str:
+def _kind(connection: Connection, name: str) -> str:
     """What an id names; feedback may have any id its giver chose. Empty for nothing that is here."""
     prefix = _KINDS.get(name.partition("_")[0], "")
     if prefix == "adapter":
@@ -170,7 +170,7 @@ def _kind(connection: sqlite3.Connection, name: str) -> str:
     return ""
 
 
-def _walk(connection: sqlite3.Connection, kind: str, name: str, more: dict[str, Any]) -> Trace:
+def _walk(connection: Connection, kind: str, name: str, more: dict[str, Any]) -> Trace:
     given = {"kind": kind, "id": name, "name": None, "tenant": None, **more}
     back = connection.execute(_BACK, given).fetchall()
     onward = connection.execute(_ONWARD, given).fetchall()
@@ -179,9 +179,9 @@ def _walk(connection: sqlite3.Connection, kind: str, name: str, more: dict[str, 
     return Trace(name, _edges(back), _edges(onward), tuple(nodes.values()), cut)
 
 
-def _edges(rows: Iterable[sqlite3.Row]) -> tuple[Edge, ...]:
+def _edges(rows: Iterable[Row]) -> tuple[Edge, ...]:
     return tuple(dict.fromkeys(Edge(row["source"], row["id"], row["what"]) for row in rows if row["source"]))
 
 
-def _node(row: sqlite3.Row) -> Node:
+def _node(row: Row) -> Node:
     return Node(row["id"], row["kind"], msgspec.json.decode(row["facts"]) if row["facts"] else {})

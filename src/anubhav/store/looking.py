@@ -1,11 +1,11 @@
 """Rows as people look at them: a page at a time, newest first, at a cost that does not grow with what lies behind."""
 
-import sqlite3
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from anubhav.store import experience
+from anubhav.store.connection import Connection, Row
 from anubhav.types.experience import Episode, Feedback
 from anubhav.types.looking import Activity, Conversation, Hold, RunHead
 from anubhav.types.training import LoraSpec
@@ -39,16 +39,14 @@ class OpGlance:
     result: bytes | None
 
 
-def conversations(
-    connection: sqlite3.Connection, tenant: str | None, before: int | None, limit: int
-) -> list[Conversation]:
+def conversations(connection: Connection, tenant: str | None, before: int | None, limit: int) -> list[Conversation]:
     """Those spoken in last first; every tenant's when `tenant` is None."""
     rows = connection.execute(_NEWEST, (before or 1 << 62, tenant, limit)).fetchall()
     return [_conversation(connection, row) for row in rows]
 
 
 def turns(
-    connection: sqlite3.Connection, tenant: str, session: str, after: int, limit: int
+    connection: Connection, tenant: str, session: str, after: int, limit: int
 ) -> list[tuple[Episode, list[Feedback]]]:
     """Of a session, oldest first, each with its judgements."""
     rows = connection.execute(
@@ -59,20 +57,20 @@ def turns(
     return [(one, experience.feedback_of(connection, one.id)) for one in map(_episode, rows)]
 
 
-def turn(connection: sqlite3.Connection, tenant: str | None, name: str) -> tuple[Episode, list[Feedback]] | None:
+def turn(connection: Connection, tenant: str | None, name: str) -> tuple[Episode, list[Feedback]] | None:
     query = "SELECT seq, body FROM episodes WHERE id = ? AND tenant = coalesce(?, tenant)"
     row = connection.execute(query, (name, tenant)).fetchone()
     return (_episode(row), experience.feedback_of(connection, name)) if row else None
 
 
-def begun(connection: sqlite3.Connection) -> tuple[bool, bool, bool]:
+def begun(connection: Connection) -> tuple[bool, bool, bool]:
     """Whether anybody ever asked anything, and judged anything, and whether others than operators have a key."""
     tables = ("episodes", "feedback", "keys WHERE operator = 0 AND revoked_at IS NULL")
     asked, judged, shared = (connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
     return asked is not None, judged is not None, shared is not None
 
 
-def activity(connection: sqlite3.Connection, since: float) -> Activity:
+def activity(connection: Connection, since: float) -> Activity:
     (requests,) = connection.execute(
         "SELECT count(*) FROM episodes INDEXED BY episodes_by_time WHERE created_at >= ?", (since,)
     ).fetchone()
@@ -88,7 +86,7 @@ def activity(connection: sqlite3.Connection, since: float) -> Activity:
     )  # fmt: skip
 
 
-def heads(connection: sqlite3.Connection, tenant: str | None, before: int | None, limit: int) -> list[RunHead]:
+def heads(connection: Connection, tenant: str | None, before: int | None, limit: int) -> list[RunHead]:
     """Newest first."""
     rows = connection.execute(
         "SELECT rowid AS position, * FROM runs WHERE rowid < ? AND tenant = coalesce(?, tenant)"
@@ -98,23 +96,23 @@ def heads(connection: sqlite3.Connection, tenant: str | None, before: int | None
     return [_head(row) for row in rows]
 
 
-def head(connection: sqlite3.Connection, tenant: str | None, run: str) -> RunHead | None:
+def head(connection: Connection, tenant: str | None, run: str) -> RunHead | None:
     query = "SELECT rowid AS position, * FROM runs WHERE id = ? AND tenant = coalesce(?, tenant)"
     row = connection.execute(query, (run, tenant)).fetchone()
     return _head(row) if row else None
 
 
-def ops(connection: sqlite3.Connection, run: str, after: int | None, limit: int) -> list[OpGlance]:
+def ops(connection: Connection, run: str, after: int | None, limit: int) -> list[OpGlance]:
     """In their order, behind `after`; the last ones when it is None."""
     where, given = (
-        ("seq > ? ORDER BY seq", (run, after, limit)) if after is not None else ("1 ORDER BY seq DESC", (run, limit))
+        ("seq > ? ORDER BY seq", (run, after, limit)) if after is not None else ("TRUE ORDER BY seq DESC", (run, limit))
     )
     rows = connection.execute(f"SELECT {_OP} FROM ops WHERE run = ? AND {where} LIMIT ?", given).fetchall()
     found = [OpGlance(*row) for row in rows]
     return found if after is not None else found[::-1]
 
 
-def events(connection: sqlite3.Connection, run: str, limit: int) -> list[OpGlance]:
+def events(connection: Connection, run: str, limit: int) -> list[OpGlance]:
     """All but passes and steps that were done, newest first."""
     rows = connection.execute(
         f"SELECT {_OP} FROM ops INDEXED BY ops_told WHERE run = ? AND ({_TOLD}) ORDER BY seq DESC LIMIT ?", (run, limit)
@@ -122,20 +120,22 @@ def events(connection: sqlite3.Connection, run: str, limit: int) -> list[OpGlanc
     return [OpGlance(*row) for row in rows]
 
 
-def hold(connection: sqlite3.Connection, what: str) -> Hold | None:
+def hold(connection: Connection, what: str) -> Hold | None:
     row = connection.execute("SELECT who, why, created_at FROM holds WHERE what = ?", (what,)).fetchone()
     return Hold(row["who"], row["why"], row["created_at"]) if row else None
 
 
-def put_hold(connection: sqlite3.Connection, what: str, one: Hold | None) -> None:
+def put_hold(connection: Connection, what: str, one: Hold | None) -> None:
     """The first one stands until it is taken away with None."""
     if one is None:
         connection.execute("DELETE FROM holds WHERE what = ?", (what,))
     else:
-        connection.execute("INSERT OR IGNORE INTO holds VALUES (?,?,?,?)", (what, one.who, one.why, one.created_at))
+        connection.execute(
+            "INSERT INTO holds VALUES (?,?,?,?) ON CONFLICT DO NOTHING", (what, one.who, one.why, one.created_at)
+        )
 
 
-def _conversation(connection: sqlite3.Connection, row: sqlite3.Row) -> Conversation:
+def _conversation(connection: Connection, row: Row) -> Conversation:
     last = _episode(row)
     if last.session is None:
         replies, began_at, judgements = 1, last.created_at, len(experience.feedback_of(connection, last.id))
@@ -149,15 +149,15 @@ def _conversation(connection: sqlite3.Connection, row: sqlite3.Row) -> Conversat
     )  # fmt: skip
 
 
-def _episode(row: sqlite3.Row) -> Episode:
+def _episode(row: Row) -> Episode:
     return replace(msgspec.msgpack.decode(row["body"], type=Episode), seq=row["seq"])
 
 
-def _feedback(row: sqlite3.Row) -> Feedback:
+def _feedback(row: Row) -> Feedback:
     return replace(msgspec.msgpack.decode(row["body"], type=Feedback), seq=row["seq"])
 
 
-def _head(row: sqlite3.Row) -> RunHead:
+def _head(row: Row) -> RunHead:
     spec = msgspec.json.decode(row["spec"], type=LoraSpec)
     metadata = msgspec.json.decode(row["metadata"], type=dict[str, str])
     return RunHead(

@@ -1,10 +1,11 @@
 """Rows of clients' own losses: one per number in a session, never changed."""
 
-import sqlite3
 import time
 
+from anubhav.store.connection import Connection
 
-def add(connection: sqlite3.Connection, loss: str, session: str, tenant: str, body: bytes) -> bytes | None:
+
+def add(connection: Connection, loss: str, session: str, tenant: str, body: bytes) -> bytes | None:
     """Insert once; returns the body that stands there. None when the session is not there, not theirs, or finished."""
     owner = connection.execute("SELECT tenant FROM sessions WHERE id = ? AND finished IS NULL", (session,)).fetchone()
     if owner is None or owner["tenant"] != tenant:
@@ -16,6 +17,6 @@ def add(connection: sqlite3.Connection, loss: str, session: str, tenant: str, bo
     return connection.execute("SELECT body FROM losses WHERE id = ?", (loss,)).fetchone()["body"]
 
 
-def find(connection: sqlite3.Connection, tenant: str, loss: str) -> bytes | None:
+def find(connection: Connection, tenant: str, loss: str) -> bytes | None:
     row = connection.execute("SELECT body FROM losses WHERE id = ? AND tenant = ?", (loss, tenant)).fetchone()
     return row["body"] if row else None

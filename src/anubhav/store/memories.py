@@ -1,10 +1,10 @@
 """Rows of memories: what is remembered of a session or a user, how far it was heard, and the ledger of decisions."""
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from anubhav.store.connection import Connection, Row
 from anubhav.types.memory import Decision, Memory
 from anubhav.types.remembering import Heard, LedgerFilter, LedgerLine, Shelved
 
@@ -12,14 +12,14 @@ LEDGER = 10_000
 """Lines kept of a memory's ledger; older ones go."""
 
 
-def find(connection: sqlite3.Connection, tenant: str, scope: str, key: str) -> Shelved | None:
+def find(connection: Connection, tenant: str, scope: str, key: str) -> Shelved | None:
     row = connection.execute(
         "SELECT * FROM memories WHERE tenant = ? AND scope = ? AND key = ?", (tenant, scope, key)
     ).fetchone()
     return _shelved(row) if row else None
 
 
-def find_by_id(connection: sqlite3.Connection, tenant: str | None, memory: str) -> Shelved | None:
+def find_by_id(connection: Connection, tenant: str | None, memory: str) -> Shelved | None:
     """Whatever its tenant when `tenant` is None."""
     row = connection.execute(
         "SELECT * FROM memories WHERE id = ? AND tenant = coalesce(?, tenant)", (memory, tenant)
@@ -28,7 +28,7 @@ def find_by_id(connection: sqlite3.Connection, tenant: str | None, memory: str) 
 
 
 def list_of(
-    connection: sqlite3.Connection, tenant: str | None, session: str | None, user: str | None, limit: int
+    connection: Connection, tenant: str | None, session: str | None, user: str | None, limit: int
 ) -> list[Shelved]:
     """The last changed first. `user`: theirs, and those of sessions they spoke in."""
     rows = connection.execute(
@@ -41,14 +41,14 @@ def list_of(
     return [_shelved(row) for row in rows]
 
 
-def keep(connection: sqlite3.Connection, now: Shelved, expected: int | None) -> bool:
+def keep(connection: Connection, now: Shelved, expected: int | None) -> bool:
     """Keep it if version `expected` is what is there (None: nothing is); False when somebody else was first."""
     body = msgspec.json.encode(now.memory)
     version = now.memory.version
     if expected is None:
         done = connection.execute(
-            "INSERT OR IGNORE INTO memories (id, tenant, scope, key, user, base_model, budget, version, body,"
-            " oldest, created_at, updated_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO memories (id, tenant, scope, key, user, base_model, budget, version, body,"
+            " oldest, created_at, updated_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
                 now.id, now.tenant, now.scope, now.key, now.user, now.base_model, now.budget, version, body,
                 _oldest(now.memory), now.created_at, now.updated_at,
@@ -66,22 +66,24 @@ def keep(connection: sqlite3.Connection, now: Shelved, expected: int | None) -> 
     return done.rowcount == 1
 
 
-def heard(connection: sqlite3.Connection, memory: str, session: str) -> Heard:
+def heard(connection: Connection, memory: str, session: str) -> Heard:
     row = connection.execute(
         "SELECT * FROM memory_heard WHERE memory = ? AND session = ?", (memory, session)
     ).fetchone()
     return Heard(row["messages"], row["asked"], row["answered"], row["first"]) if row else Heard()
 
 
-def put_heard(connection: sqlite3.Connection, memory: str, session: str, found: Heard) -> None:
+def put_heard(connection: Connection, memory: str, session: str, found: Heard) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO memory_heard (memory, session, messages, asked, answered, first) VALUES (?,?,?,?,?,?)",
+        "INSERT INTO memory_heard (memory, session, messages, asked, answered, first) VALUES (?,?,?,?,?,?)"
+        " ON CONFLICT (memory, session) DO UPDATE SET messages = excluded.messages, asked = excluded.asked,"
+        " answered = excluded.answered, first = excluded.first",
         (memory, session, found.messages, found.asked, found.answered, found.first),
     )
 
 
 def add_lines(
-    connection: sqlite3.Connection,
+    connection: Connection,
     memory: str,
     version: int,
     decisions: Iterable[Decision],
@@ -100,9 +102,7 @@ def add_lines(
     )
 
 
-def lines(
-    connection: sqlite3.Connection, memory: str, which: LedgerFilter, before: int | None, limit: int
-) -> list[LedgerLine]:
+def lines(connection: Connection, memory: str, which: LedgerFilter, before: int | None, limit: int) -> list[LedgerLine]:
     """Newest first, those older than the line `before`."""
     rows = connection.execute(
         "SELECT * FROM memory_ledger WHERE memory = :memory AND (:before IS NULL OR seq < :before)"
@@ -116,7 +116,7 @@ def lines(
     return [_line(row) for row in rows]
 
 
-def reword_lines(connection: sqlite3.Connection, changed: Sequence[tuple[int, Decision]]) -> None:
+def reword_lines(connection: Connection, changed: Sequence[tuple[int, Decision]]) -> None:
     """Other words for lines of a ledger, by their seq."""
     connection.executemany(
         "UPDATE memory_ledger SET body = ? WHERE seq = ?",
@@ -124,7 +124,7 @@ def reword_lines(connection: sqlite3.Connection, changed: Sequence[tuple[int, De
     )
 
 
-def drop(connection: sqlite3.Connection, memories: Iterable[str]) -> int:
+def drop(connection: Connection, memories: Iterable[str]) -> int:
     """With all that is known of them; returns how many there were."""
     gone = 0
     for name in memories:
@@ -134,7 +134,7 @@ def drop(connection: sqlite3.Connection, memories: Iterable[str]) -> int:
     return gone
 
 
-def of_person(connection: sqlite3.Connection, tenant: str, user: str) -> list[str]:
+def of_person(connection: Connection, tenant: str, user: str) -> list[str]:
     """Their own, and those of every session in which they said something."""
     rows = connection.execute(
         "SELECT id FROM memories WHERE tenant = :tenant AND ((scope = 'user' AND key = :user) OR (scope = 'session'"
@@ -144,7 +144,7 @@ def of_person(connection: sqlite3.Connection, tenant: str, user: str) -> list[st
     return [row["id"] for row in rows]
 
 
-def seen_by(connection: sqlite3.Connection, memories: Iterable[str]) -> list[str]:
+def seen_by(connection: Connection, memories: Iterable[str]) -> list[str]:
     """The episodes that had any of these in their prompts."""
     # `<id>@<version>`: all of an id lie between `<id>@` and `<id>A`.
     return [
@@ -156,13 +156,13 @@ def seen_by(connection: sqlite3.Connection, memories: Iterable[str]) -> list[str
     ]
 
 
-def stale(connection: sqlite3.Connection, tenant: str, moment: float, limit: int) -> list[Shelved]:
+def stale(connection: Connection, tenant: str, moment: float, limit: int) -> list[Shelved]:
     """Those with something unpinned that was said before then."""
     rows = connection.execute("SELECT * FROM memories WHERE tenant = ? AND oldest < ? LIMIT ?", (tenant, moment, limit))
     return [_shelved(row) for row in rows]
 
 
-def drop_lines_before(connection: sqlite3.Connection, tenant: str, moment: float) -> int:
+def drop_lines_before(connection: Connection, tenant: str, moment: float) -> int:
     return connection.execute(
         "DELETE FROM memory_ledger WHERE created_at < ? AND memory IN (SELECT id FROM memories WHERE tenant = ?)",
         (moment, tenant),
@@ -173,13 +173,13 @@ def _oldest(memory: Memory) -> float | None:
     return min((chunk.at for chunk in memory.chunks if chunk.pin != "client"), default=None)
 
 
-def _shelved(row: sqlite3.Row) -> Shelved:
+def _shelved(row: Row) -> Shelved:
     return Shelved(
         row["id"], row["tenant"], row["scope"], row["key"], row["user"], row["base_model"], row["budget"],
         row["created_at"], row["updated_at"], msgspec.json.decode(row["body"], type=Memory),
     )  # fmt: skip
 
 
-def _line(row: sqlite3.Row) -> LedgerLine:
+def _line(row: Row) -> LedgerLine:
     decision = msgspec.json.decode(row["body"], type=Decision)
     return LedgerLine(row["seq"], row["version"], row["episode"], row["created_at"], decision)

@@ -1,12 +1,12 @@
 """Rows of what memory learns: labels from feedback, and the history of each tenant's policy."""
 
-import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from anubhav.store.connection import Connection
 from anubhav.types.memory import MemoryPolicy
 from anubhav.types.remembering import PolicyChange
 
@@ -14,15 +14,17 @@ LABELS = 1000
 """Judged replies whose labels one lesson reads, the newest."""
 
 
-def add_label(connection: sqlite3.Connection, tenant: str, feedback: str, episode: str, body: Sequence[Any]) -> None:
+def add_label(connection: Connection, tenant: str, feedback: str, episode: str, body: Sequence[Any]) -> None:
     """`body`: one example a chunk, numbers only."""
     connection.execute(
-        "INSERT OR REPLACE INTO memory_labels (tenant, feedback, episode, body, created_at) VALUES (?,?,?,?,?)",
+        "INSERT INTO memory_labels (tenant, feedback, episode, body, created_at) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (tenant, feedback) DO UPDATE SET episode = excluded.episode, body = excluded.body,"
+        " created_at = excluded.created_at",
         (tenant, feedback, episode, msgspec.json.encode(body), time.time()),
     )
 
 
-def labels(connection: sqlite3.Connection, tenant: str) -> list[tuple[str, bytes]]:
+def labels(connection: Connection, tenant: str) -> list[tuple[str, bytes]]:
     """(reply, its examples as JSON), newest first."""
     rows = connection.execute(
         "SELECT episode, body FROM memory_labels WHERE tenant = ? ORDER BY created_at DESC LIMIT ?", (tenant, LABELS)
@@ -30,7 +32,7 @@ def labels(connection: sqlite3.Connection, tenant: str) -> list[tuple[str, bytes
     return [(row["episode"], row["body"]) for row in rows]
 
 
-def ripe(connection: sqlite3.Connection, least: int) -> list[str]:
+def ripe(connection: Connection, least: int) -> list[str]:
     """Tenants with at least so many labels since their policy was last changed or not changed."""
     rows = connection.execute(
         "SELECT tenant FROM memory_labels AS label WHERE created_at > coalesce((SELECT max(created_at) FROM"
@@ -40,14 +42,14 @@ def ripe(connection: sqlite3.Connection, least: int) -> list[str]:
     return [row["tenant"] for row in rows]
 
 
-def drop_labels(connection: sqlite3.Connection, tenant: str, names: Iterable[str]) -> None:
+def drop_labels(connection: Connection, tenant: str, names: Iterable[str]) -> None:
     """Those made of any of these replies or judgements."""
     for name in names:
         connection.execute("DELETE FROM memory_labels WHERE episode = ?", (name,))
         connection.execute("DELETE FROM memory_labels WHERE tenant = ? AND feedback = ?", (tenant, name))
 
 
-def add_change(connection: sqlite3.Connection, tenant: str, change: PolicyChange) -> None:
+def add_change(connection: Connection, tenant: str, change: PolicyChange) -> None:
     connection.execute(
         "INSERT INTO memory_policies (tenant, action, body, who, why, created_at) VALUES (?,?,?,?,?,?)",
         (
@@ -57,7 +59,7 @@ def add_change(connection: sqlite3.Connection, tenant: str, change: PolicyChange
     )  # fmt: skip
 
 
-def active(connection: sqlite3.Connection, tenant: str) -> MemoryPolicy | None:
+def active(connection: Connection, tenant: str) -> MemoryPolicy | None:
     """None while nothing was learned."""
     row = connection.execute(
         "SELECT body FROM memory_policies WHERE tenant = ? AND action <> 'discard' ORDER BY seq DESC LIMIT 1", (tenant,)
@@ -65,7 +67,7 @@ def active(connection: sqlite3.Connection, tenant: str) -> MemoryPolicy | None:
     return msgspec.json.decode(row["body"], type=MemoryPolicy) if row else None
 
 
-def history(connection: sqlite3.Connection, tenant: str, limit: int) -> list[PolicyChange]:
+def history(connection: Connection, tenant: str, limit: int) -> list[PolicyChange]:
     """Newest first."""
     rows = connection.execute(
         "SELECT * FROM memory_policies WHERE tenant = ? ORDER BY seq DESC LIMIT ?", (tenant, limit)

@@ -1,4 +1,5 @@
-"""The schema, as numbered steps applied once each and counted in `PRAGMA user_version`. Steps are only ever added.
+"""The schema, as numbered steps applied once each and counted in `PRAGMA user_version`. Steps are only ever added, and
+Postgres gets them as `store/dialect.py` rewrites them.
 
 Times are seconds since the epoch and decide nothing but `expires_at`; order comes from `seq` (rowid) columns.
 """
@@ -320,14 +321,18 @@ STEPS = (
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring an older database to this version in one transaction; raises Unavailable on a newer one."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(STEPS):
-        raise Unavailable(
-            f"The data folder was written by a newer Anubhav (schema {version}, this one knows {len(STEPS)})",
-            hint="Upgrade Anubhav, or choose another --data-dir.",
-        )
+    refuse_newer(version)
     connection.execute("BEGIN")
     for number, step in enumerate(STEPS[version:], start=version + 1):
         for statement in filter(str.strip, step.split(";\n")):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute("COMMIT")
+
+
+def refuse_newer(version: int) -> None:
+    if version > len(STEPS):
+        raise Unavailable(
+            f"The data folder was written by a newer Anubhav (schema {version}, this one knows {len(STEPS)})",
+            hint="Upgrade Anubhav, or choose another --data-dir.",
+        )

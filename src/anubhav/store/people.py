@@ -1,16 +1,16 @@
 """Rows about people: a tenant's policy, who opted out, what left the house in exports, and who was erased."""
 
-import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
 
+from anubhav.store.connection import Connection
 from anubhav.types.people import Pattern, Policy
 
 
-def find_policy(connection: sqlite3.Connection, tenant: str) -> Policy:
+def find_policy(connection: Connection, tenant: str) -> Policy:
     row = connection.execute("SELECT * FROM policies WHERE tenant = ?", (tenant,)).fetchone()
     if row is None:
         return Policy()
@@ -18,49 +18,52 @@ def find_policy(connection: sqlite3.Connection, tenant: str) -> Policy:
     return Policy(bool(row["train"]), row["keep_days"], patterns)
 
 
-def keep_policy(connection: sqlite3.Connection, tenant: str, policy: Policy) -> None:
+def keep_policy(connection: Connection, tenant: str, policy: Policy) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO policies (tenant, train, keep_days, patterns) VALUES (?,?,?,?)",
+        "INSERT INTO policies (tenant, train, keep_days, patterns) VALUES (?,?,?,?)"
+        " ON CONFLICT (tenant) DO UPDATE SET train = excluded.train, keep_days = excluded.keep_days,"
+        " patterns = excluded.patterns",
         (tenant, policy.train, policy.keep_days, msgspec.json.encode(policy.patterns).decode()),
     )
 
 
-def expiring(connection: sqlite3.Connection) -> list[tuple[str, float]]:
+def expiring(connection: Connection) -> list[tuple[str, float]]:
     """(tenant, days) of those who keep things for a time only."""
     rows = connection.execute("SELECT tenant, keep_days FROM policies WHERE keep_days IS NOT NULL")
     return [(row["tenant"], row["keep_days"]) for row in rows]
 
 
-def opted_out(connection: sqlite3.Connection, tenant: str, user: str | None) -> bool:
+def opted_out(connection: Connection, tenant: str, user: str | None) -> bool:
     found = connection.execute("SELECT 1 FROM opt_outs WHERE tenant = ? AND user = ?", (tenant, user)).fetchone()
     return found is not None
 
 
-def opt_out(connection: sqlite3.Connection, tenant: str, user: str, *, out: bool) -> None:
+def opt_out(connection: Connection, tenant: str, user: str, *, out: bool) -> None:
     if out:
-        connection.execute("INSERT OR IGNORE INTO opt_outs VALUES (?,?,?)", (tenant, user, time.time()))
+        connection.execute("INSERT INTO opt_outs VALUES (?,?,?) ON CONFLICT DO NOTHING", (tenant, user, time.time()))
     else:
         connection.execute("DELETE FROM opt_outs WHERE tenant = ? AND user = ?", (tenant, user))
 
 
-def consents(connection: sqlite3.Connection, tenant: str, user: str | None) -> bool:
+def consents(connection: Connection, tenant: str, user: str | None) -> bool:
     """Whether what this person says may be learned from."""
     row = connection.execute("SELECT train FROM policies WHERE tenant = ?", (tenant,)).fetchone()
     return (row is None or bool(row["train"])) and not (user is not None and opted_out(connection, tenant, user))
 
 
-def add_export(connection: sqlite3.Connection, export: str, tenant: str, form: str, place: str) -> None:
+def add_export(connection: Connection, export: str, tenant: str, form: str, place: str) -> None:
     """`place` is what the one who exports says of where it goes; nothing here ever opens it."""
     connection.execute("INSERT INTO exports VALUES (?,?,?,?,?)", (export, tenant, form, place, time.time()))
 
 
-def add_exported(connection: sqlite3.Connection, export: str, episodes: Iterable[str]) -> None:
+def add_exported(connection: Connection, export: str, episodes: Iterable[str]) -> None:
     connection.executemany(
-        "INSERT OR IGNORE INTO exported (export, episode) VALUES (?,?)", [(export, episode) for episode in episodes]
+        "INSERT INTO exported (export, episode) VALUES (?,?) ON CONFLICT DO NOTHING",
+        [(export, episode) for episode in episodes],
     )
 
 
-def exports_of(connection: sqlite3.Connection, episodes: Iterable[str]) -> list[dict[str, object]]:
+def exports_of(connection: Connection, episodes: Iterable[str]) -> list[dict[str, object]]:
     """The exports that hold any of these, oldest first."""
     rows = connection.execute(
         "SELECT exports.id, form, place, exports.created_at, count(*) AS episodes FROM json_each(?) AS one"
@@ -71,23 +74,24 @@ def exports_of(connection: sqlite3.Connection, episodes: Iterable[str]) -> list[
     return [dict(row) for row in rows]
 
 
-def episodes_of_user(connection: sqlite3.Connection, tenant: str, user: str) -> list[str]:
+def episodes_of_user(connection: Connection, tenant: str, user: str) -> list[str]:
     rows = connection.execute("SELECT id FROM episodes WHERE tenant = ? AND user = ? ORDER BY seq", (tenant, user))
     return [row["id"] for row in rows]
 
 
-def mark_erased(connection: sqlite3.Connection, tenant: str, mark: str, episodes: Iterable[str]) -> None:
+def mark_erased(connection: Connection, tenant: str, mark: str, episodes: Iterable[str]) -> None:
     connection.executemany(
-        "INSERT OR IGNORE INTO erased (tenant, mark, episode) VALUES (?,?,?)", [(tenant, mark, one) for one in episodes]
+        "INSERT INTO erased (tenant, mark, episode) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+        [(tenant, mark, one) for one in episodes],
     )
 
 
-def erased_of(connection: sqlite3.Connection, tenant: str, mark: str) -> list[str]:
+def erased_of(connection: Connection, tenant: str, mark: str) -> list[str]:
     rows = connection.execute("SELECT episode FROM erased WHERE tenant = ? AND mark = ?", (tenant, mark))
     return [row["episode"] for row in rows]
 
 
-def older_than(connection: sqlite3.Connection, tenant: str, moment: float, limit: int) -> list[str]:
+def older_than(connection: Connection, tenant: str, moment: float, limit: int) -> list[str]:
     rows = connection.execute(
         "SELECT id FROM episodes WHERE tenant = ? AND created_at < ? ORDER BY created_at LIMIT ?",
         (tenant, moment, limit),
@@ -95,7 +99,7 @@ def older_than(connection: sqlite3.Connection, tenant: str, moment: float, limit
     return [row["id"] for row in rows]
 
 
-def drop_episodes(connection: sqlite3.Connection, episodes: Sequence[str]) -> int:
+def drop_episodes(connection: Connection, episodes: Sequence[str]) -> int:
     """With all feedback on them and the probes made of them; returns how much feedback there was."""
     gone = 0
     for name in episodes:
@@ -106,12 +110,12 @@ def drop_episodes(connection: sqlite3.Connection, episodes: Sequence[str]) -> in
     return gone
 
 
-def feedback_ids_by(connection: sqlite3.Connection, tenant: str, rater: str) -> list[str]:
+def feedback_ids_by(connection: Connection, tenant: str, rater: str) -> list[str]:
     rows = connection.execute("SELECT id FROM feedback WHERE tenant = ? AND rater = ? ORDER BY seq", (tenant, rater))
     return [row["id"] for row in rows]
 
 
-def laps_with(connection: sqlite3.Connection, names: Iterable[str]) -> list[str]:
+def laps_with(connection: Connection, names: Iterable[str]) -> list[str]:
     """The laps that used any of these episodes or feedback."""
     rows = connection.execute(
         "SELECT DISTINCT lap FROM json_each(?) AS one JOIN used"
@@ -121,12 +125,12 @@ def laps_with(connection: sqlite3.Connection, names: Iterable[str]) -> list[str]
     return [row["lap"] for row in rows]
 
 
-def drop_feedback_by(connection: sqlite3.Connection, tenant: str, rater: str) -> int:
+def drop_feedback_by(connection: Connection, tenant: str, rater: str) -> int:
     """What this person said of other people's replies."""
     return connection.execute("DELETE FROM feedback WHERE tenant = ? AND rater = ?", (tenant, rater)).rowcount
 
 
-def clean_lap(connection: sqlite3.Connection, lap: str, episodes: frozenset[str]) -> None:
+def clean_lap(connection: Connection, lap: str, episodes: frozenset[str]) -> None:
     """Take what was said in probes made of these episodes out of a lap's evidence, and its passes out of the journal
     once its run has ended, for nothing replays them any more."""
     row = connection.execute("SELECT evidence FROM laps WHERE id = ?", (lap,)).fetchone()
@@ -134,9 +138,9 @@ def clean_lap(connection: sqlite3.Connection, lap: str, episodes: frozenset[str]
         kept = msgspec.json.encode(_without(msgspec.json.decode(row["evidence"]), episodes)).decode()
         connection.execute("UPDATE laps SET evidence = ? WHERE id = ?", (kept, lap))
     connection.execute(
-        "UPDATE ops SET body = x'' WHERE run IN (SELECT runs.id FROM sessions JOIN runs ON runs.session = sessions.id"
-        " WHERE runs.ended = 1 AND EXISTS (SELECT 1 FROM json_each(sessions.tags) AS tag WHERE tag.value = ?))",
-        (lap,),
+        "UPDATE ops SET body = ? WHERE run IN (SELECT runs.id FROM sessions JOIN runs ON runs.session = sessions.id"
+        " WHERE runs.ended = 1 AND instr(sessions.tags, ?) > 0)",
+        (b"", msgspec.json.encode(lap).decode()),  # tags are a list of strings, as JSON
     )
 
 
@@ -154,7 +158,7 @@ def _names(value: Any, episodes: frozenset[str]) -> bool:
     return isinstance(probe, str) and probe.partition(":")[0] in episodes
 
 
-def keep_audit(connection: sqlite3.Connection, tenant: str, event: str, details: object) -> None:
+def keep_audit(connection: Connection, tenant: str, event: str, details: object) -> None:
     connection.execute(
         "INSERT INTO audit (tenant, event, details, created_at) VALUES (?,?,?,?)",
         (tenant, event, msgspec.json.encode(details).decode(), time.time()),

@@ -3,51 +3,52 @@
 Tokens are summed by day as they are used: the journal could be added up too, but not for every request.
 """
 
-import sqlite3
-
+from anubhav.store.connection import Connection
 from anubhav.types.quotas import Quota, Use, today
 
 
-def find(connection: sqlite3.Connection, tenant: str) -> Quota:
+def find(connection: Connection, tenant: str) -> Quota:
     """Without limits unless some were set."""
     row = connection.execute("SELECT * FROM quotas WHERE tenant = ?", (tenant,)).fetchone()
     return Quota(row["tokens_a_day"], row["runs"], row["storage_bytes"], row["queue"]) if row else Quota()
 
 
-def keep(connection: sqlite3.Connection, tenant: str, quota: Quota) -> None:
+def keep(connection: Connection, tenant: str, quota: Quota) -> None:
     """In place of the tenant's earlier one."""
     connection.execute(
-        "INSERT OR REPLACE INTO quotas (tenant, tokens_a_day, runs, storage_bytes, queue) VALUES (?,?,?,?,?)",
+        "INSERT INTO quotas (tenant, tokens_a_day, runs, storage_bytes, queue) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (tenant) DO UPDATE SET tokens_a_day = excluded.tokens_a_day, runs = excluded.runs,"
+        " storage_bytes = excluded.storage_bytes, queue = excluded.queue",
         (tenant, quota.tokens_a_day, quota.runs, quota.storage_bytes, quota.queue),
     )
 
 
-def spend(connection: sqlite3.Connection, tenant: str, tokens: int) -> None:
+def spend(connection: Connection, tenant: str, tokens: int) -> None:
     connection.execute(
         "INSERT INTO spent (tenant, day, tokens) VALUES (?,?,?)"
-        " ON CONFLICT (tenant, day) DO UPDATE SET tokens = tokens + excluded.tokens",
+        " ON CONFLICT (tenant, day) DO UPDATE SET tokens = spent.tokens + excluded.tokens",
         (tenant, today(), tokens),
     )
 
 
-def tokens_by_day(connection: sqlite3.Connection, tenant: str, since: int) -> list[tuple[int, int]]:
+def tokens_by_day(connection: Connection, tenant: str, since: int) -> list[tuple[int, int]]:
     """(day, tokens) from the day `since` on."""
     rows = connection.execute("SELECT day, tokens FROM spent WHERE tenant = ? AND day >= ?", (tenant, since))
     return [(row["day"], row["tokens"]) for row in rows]
 
 
-def tokens_today(connection: sqlite3.Connection, tenant: str) -> int:
+def tokens_today(connection: Connection, tenant: str) -> int:
     row = connection.execute("SELECT tokens FROM spent WHERE tenant = ? AND day = ?", (tenant, today())).fetchone()
     return row["tokens"] if row else 0
 
 
-def open_runs(connection: sqlite3.Connection, tenant: str) -> int:
+def open_runs(connection: Connection, tenant: str) -> int:
     """Those that can be trained: not copies, imports and blends."""
     query = "SELECT count(*) AS found FROM runs WHERE tenant = ? AND ended = 0 AND source IS NULL"
     return connection.execute(query, (tenant,)).fetchone()["found"]
 
 
-def stored_bytes(connection: sqlite3.Connection, tenant: str) -> int:
+def stored_bytes(connection: Connection, tenant: str) -> int:
     """Of checkpoints and of uploaded files."""
     return sum(
         connection.execute(
@@ -57,7 +58,7 @@ def stored_bytes(connection: sqlite3.Connection, tenant: str) -> int:
     )
 
 
-def waiting(connection: sqlite3.Connection, tenant: str) -> int:
+def waiting(connection: Connection, tenant: str) -> int:
     """Operations that are acknowledged and have no outcome."""
     query = (
         "SELECT count(*) AS found FROM ops JOIN runs ON runs.id = ops.run"
@@ -66,7 +67,7 @@ def waiting(connection: sqlite3.Connection, tenant: str) -> int:
     return connection.execute(query, (tenant,)).fetchone()["found"]
 
 
-def use(connection: sqlite3.Connection, tenant: str) -> Use:
+def use(connection: Connection, tenant: str) -> Use:
     return Use(
         tokens_today(connection, tenant),
         open_runs(connection, tenant),

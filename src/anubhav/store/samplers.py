@@ -1,8 +1,9 @@
 """Rows of Tinker's sampling sessions."""
 
-import sqlite3
 import time
 from dataclasses import dataclass
+
+from anubhav.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class SamplerRow:
     """The run whose newest inflight weights this session samples from, whichever save opened it."""
 
 
-def add(connection: sqlite3.Connection, row: SamplerRow) -> bool:
+def add(connection: Connection, row: SamplerRow) -> bool:
     """Insert once. False when the session does not exist, is another tenant's, or was finished."""
     owner = connection.execute(
         "SELECT tenant FROM sessions WHERE id = ? AND finished IS NULL", (row.session,)
@@ -31,7 +32,7 @@ def add(connection: sqlite3.Connection, row: SamplerRow) -> bool:
     return True
 
 
-def find(connection: sqlite3.Connection, sampler: str) -> SamplerRow | None:
+def find(connection: Connection, sampler: str) -> SamplerRow | None:
     """Of an inflight session, with the path of its run's newest inflight save."""
     row = connection.execute("SELECT * FROM samplers WHERE id = ?", (sampler,)).fetchone()
     if row is None:
@@ -44,7 +45,7 @@ def find(connection: sqlite3.Connection, sampler: str) -> SamplerRow | None:
     return SamplerRow(row["id"], row["session"], row["tenant"], row["base_model"], path, row["inflight"])
 
 
-def join(connection: sqlite3.Connection, sampler: str) -> int:
+def join(connection: Connection, sampler: str) -> int:
     """A number for one more client of a sampling session that exists: 1, 2, 3 …; its first client is 0."""
     counted = connection.execute("UPDATE samplers SET clones = clones + 1 WHERE id = ? RETURNING clones", (sampler,))
     return counted.fetchone()["clones"]

@@ -3,10 +3,11 @@
 A sequence is kept for a day after its last use, and the oldest go when there are very many.
 """
 
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from anubhav.store.connection import Connection
 
 _KEPT_SECONDS = 86_400.0
 _KEPT = 1 << 20
@@ -23,7 +24,7 @@ class SequenceRow:
     """Which experts its tokens and its prompt's went to, as `serving.recall` packs it."""
 
 
-def add(connection: sqlite3.Connection, tenant: str, rows: Sequence[SequenceRow]) -> None:
+def add(connection: Connection, tenant: str, rows: Sequence[SequenceRow]) -> None:
     """Also forgets what has had its time."""
     now = time.time()
     connection.executemany(
@@ -35,7 +36,7 @@ def add(connection: sqlite3.Connection, tenant: str, rows: Sequence[SequenceRow]
     connection.execute("DELETE FROM sequences WHERE seq <= (SELECT max(seq) FROM sequences) - ?", (_KEPT,))
 
 
-def find(connection: sqlite3.Connection, tenant: str, sequence: str) -> SequenceRow | None:
+def find(connection: Connection, tenant: str, sequence: str) -> SequenceRow | None:
     """None when it is unknown, forgotten or another tenant's. Being asked for keeps it for another day."""
     now = time.time()
     row = connection.execute(

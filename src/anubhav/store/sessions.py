@@ -1,12 +1,12 @@
 """Rows of sessions as their owner looks at them: listed, searched, moved into projects, and with their timeline."""
 
 import itertools
-import sqlite3
 from dataclasses import dataclass
 
 import msgspec
 
 from anubhav.store import usage
+from anubhav.store.connection import Connection, Row
 
 REASONS = ("success", "errored", "interrupted")
 
@@ -62,18 +62,18 @@ class Moment:
     tokens: int | None
 
 
-def find(connection: sqlite3.Connection, tenant: str, session: str) -> SessionInfo | None:
+def find(connection: Connection, tenant: str, session: str) -> SessionInfo | None:
     row = connection.execute(f"{_SELECT} WHERE id = ? AND tenant = ?", (session, tenant)).fetchone()
     return _info(row) if row else None
 
 
-def list_of(connection: sqlite3.Connection, tenant: str) -> list[str]:
+def list_of(connection: Connection, tenant: str) -> list[str]:
     """Newest first."""
     rows = connection.execute("SELECT id FROM sessions WHERE tenant = ? ORDER BY created_at DESC, id DESC", (tenant,))
     return [row["id"] for row in rows]
 
 
-def search(connection: sqlite3.Connection, tenant: str, wanted: Wanted, limit: int) -> list[SessionInfo]:
+def search(connection: Connection, tenant: str, wanted: Wanted, limit: int) -> list[SessionInfo]:
     """The newest `limit`, newest first."""
     at, last = wanted.after or (None, None)
     # The cursor's own time went over the wire and lost its last digits; its session still knows it.
@@ -86,14 +86,14 @@ def search(connection: sqlite3.Connection, tenant: str, wanted: Wanted, limit: i
     return list(itertools.islice((info for info in map(_info, rows) if _fits(info, wanted)), limit))
 
 
-def parts(connection: sqlite3.Connection, session: str) -> tuple[list[str], list[str]]:
+def parts(connection: Connection, session: str) -> tuple[list[str], list[str]]:
     """(runs, sampling sessions), oldest first."""
     runs = connection.execute("SELECT id FROM runs WHERE session = ? ORDER BY created_at", (session,))
     samplers = connection.execute("SELECT id FROM samplers WHERE session = ? ORDER BY created_at", (session,))
     return [row["id"] for row in runs], [row["id"] for row in samplers]
 
 
-def move(connection: sqlite3.Connection, session: str, project: str) -> None:
+def move(connection: Connection, session: str, project: str) -> None:
     row = connection.execute(
         "UPDATE sessions SET project = ? WHERE id = ? RETURNING tenant", (project, session)
     ).fetchone()
@@ -101,7 +101,7 @@ def move(connection: sqlite3.Connection, session: str, project: str) -> None:
         usage.note(connection, row["tenant"], "project_session_set", {"project_id": project, "session_id": session})
 
 
-def moments(connection: sqlite3.Connection, session: str) -> list[Moment]:
+def moments(connection: Connection, session: str) -> list[Moment]:
     rows = connection.execute(
         "SELECT ops.run, seq, kind, state, ops.created_at, done_at, tokens FROM runs JOIN ops ON ops.run = runs.id"
         " WHERE runs.session = ? ORDER BY runs.created_at, ops.run, seq",
@@ -113,7 +113,7 @@ def moments(connection: sqlite3.Connection, session: str) -> list[Moment]:
     ]
 
 
-def count_open(connection: sqlite3.Connection) -> int:
+def count_open(connection: Connection) -> int:
     return connection.execute("SELECT count(*) FROM sessions WHERE finished IS NULL").fetchone()[0]
 
 
@@ -121,12 +121,12 @@ _SELECT = (
     "SELECT id, tenant, metadata, display_name, project, created_at, finished, detail,"
     " (SELECT count(*) FROM checkpoints JOIN runs ON runs.id = checkpoints.run WHERE runs.session = sessions.id)"
     " AS checkpoints,"
-    " (SELECT total(size_bytes) FROM checkpoints JOIN runs ON runs.id = checkpoints.run"
+    " (SELECT coalesce(sum(size_bytes), 0) FROM checkpoints JOIN runs ON runs.id = checkpoints.run"
     " WHERE runs.session = sessions.id) AS bytes FROM sessions"
 )
 
 
-def _info(row: sqlite3.Row) -> SessionInfo:
+def _info(row: Row) -> SessionInfo:
     return SessionInfo(
         row["id"],
         row["tenant"],

@@ -1,15 +1,15 @@
 """Rows of talks, their entries, and deferred replies."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from anubhav.store.connection import Connection, Row
 from anubhav.types.chat import Message
 from anubhav.types.talks import Deferred, DeferredState, Entry, Talk
 
 
-def put_talk(connection: sqlite3.Connection, talk: Talk) -> None:
+def put_talk(connection: Connection, talk: Talk) -> None:
     connection.execute(
         "INSERT INTO talks (id, tenant, metadata, created_at) VALUES (?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET metadata = excluded.metadata",
@@ -17,19 +17,19 @@ def put_talk(connection: sqlite3.Connection, talk: Talk) -> None:
     )
 
 
-def find_talk(connection: sqlite3.Connection, tenant: str, talk: str) -> Talk | None:
+def find_talk(connection: Connection, tenant: str, talk: str) -> Talk | None:
     row = connection.execute("SELECT * FROM talks WHERE id = ? AND tenant = ?", (talk, tenant)).fetchone()
     if row is None:
         return None
     return Talk(row["id"], row["tenant"], row["created_at"], msgspec.json.decode(row["metadata"]))
 
 
-def drop_talk(connection: sqlite3.Connection, talk: str) -> None:
+def drop_talk(connection: Connection, talk: str) -> None:
     """With its entries."""
     connection.execute("DELETE FROM talks WHERE id = ?", (talk,))
 
 
-def add_entries(connection: sqlite3.Connection, talk: str, entries: Sequence[Entry]) -> None:
+def add_entries(connection: Connection, talk: str, entries: Sequence[Entry]) -> None:
     """At the end, in order."""
     connection.executemany(
         "INSERT INTO talk_entries (id, talk, episode, body, created_at) VALUES (?,?,?,?,?)",
@@ -37,15 +37,13 @@ def add_entries(connection: sqlite3.Connection, talk: str, entries: Sequence[Ent
     )
 
 
-def entries(connection: sqlite3.Connection, talk: str) -> list[Entry]:
+def entries(connection: Connection, talk: str) -> list[Entry]:
     """All, oldest first."""
     rows = connection.execute("SELECT * FROM talk_entries WHERE talk = ? ORDER BY seq", (talk,))
     return [_entry(row) for row in rows]
 
 
-def page(
-    connection: sqlite3.Connection, talk: str, after: str | None, limit: int, *, newest_first: bool
-) -> list[Entry]:
+def page(connection: Connection, talk: str, after: str | None, limit: int, *, newest_first: bool) -> list[Entry]:
     """Behind `after`, which may be an entry that is gone: then from the beginning."""
     sign, order = ("<", "DESC") if newest_first else (">", "ASC")
     rows = connection.execute(
@@ -56,21 +54,21 @@ def page(
     return [_entry(row) for row in rows]
 
 
-def find_entry(connection: sqlite3.Connection, talk: str, entry: str) -> Entry | None:
+def find_entry(connection: Connection, talk: str, entry: str) -> Entry | None:
     row = connection.execute("SELECT * FROM talk_entries WHERE talk = ? AND id = ?", (talk, entry)).fetchone()
     return _entry(row) if row else None
 
 
-def drop_entry(connection: sqlite3.Connection, talk: str, entry: str) -> bool:
+def drop_entry(connection: Connection, talk: str, entry: str) -> bool:
     return connection.execute("DELETE FROM talk_entries WHERE talk = ? AND id = ?", (talk, entry)).rowcount == 1
 
 
-def count_entries(connection: sqlite3.Connection, talk: str) -> int:
+def count_entries(connection: Connection, talk: str) -> int:
     (count,) = connection.execute("SELECT count(*) FROM talk_entries WHERE talk = ?", (talk,)).fetchone()
     return count
 
 
-def drop_beside(connection: sqlite3.Connection, episodes: Sequence[str]) -> None:
+def drop_beside(connection: Connection, episodes: Sequence[str]) -> None:
     """What was put by hand into the talks that these episodes belong to."""
     connection.execute(
         "DELETE FROM talk_entries WHERE episode IS NULL AND talk IN (SELECT talk FROM talk_entries WHERE episode IN"
@@ -79,7 +77,7 @@ def drop_beside(connection: sqlite3.Connection, episodes: Sequence[str]) -> None
     )
 
 
-def expire_entries(connection: sqlite3.Connection, tenant: str, moment: float) -> int:
+def expire_entries(connection: Connection, tenant: str, moment: float) -> int:
     """What was put there by hand before this moment; the rest goes with its replies."""
     gone = connection.execute(
         "DELETE FROM talk_entries WHERE episode IS NULL AND created_at < ?"
@@ -89,24 +87,24 @@ def expire_entries(connection: sqlite3.Connection, tenant: str, moment: float) -
     return gone.rowcount
 
 
-def add_deferred(connection: sqlite3.Connection, one: Deferred) -> None:
+def add_deferred(connection: Connection, one: Deferred) -> None:
     connection.execute(
         "INSERT INTO deferred (id, tenant, alias, state, created_at) VALUES (?,?,?,?,?)",
         (one.id, one.tenant, one.alias, one.state, one.created_at),
     )
 
 
-def find_deferred(connection: sqlite3.Connection, tenant: str, name: str) -> Deferred | None:
+def find_deferred(connection: Connection, tenant: str, name: str) -> Deferred | None:
     row = connection.execute("SELECT * FROM deferred WHERE id = ? AND tenant = ?", (name, tenant)).fetchone()
     return _deferred(row) if row else None
 
 
-def waiting(connection: sqlite3.Connection) -> list[Deferred]:
+def waiting(connection: Connection) -> list[Deferred]:
     return [_deferred(row) for row in connection.execute("SELECT * FROM deferred WHERE state = 'queued'")]
 
 
 def end_deferred(
-    connection: sqlite3.Connection, name: str, state: DeferredState, code: str | None, problem: str | None
+    connection: Connection, name: str, state: DeferredState, code: str | None, problem: str | None
 ) -> None:
     """One whose episode is there is completed, whatever else was to be said of it; what has ended stays as it ended."""
     connection.execute(
@@ -116,20 +114,20 @@ def end_deferred(
     )
 
 
-def drop_deferred(connection: sqlite3.Connection, tenant: str, name: str) -> bool:
+def drop_deferred(connection: Connection, tenant: str, name: str) -> bool:
     return connection.execute("DELETE FROM deferred WHERE id = ? AND tenant = ?", (name, tenant)).rowcount == 1
 
 
-def drop_failed(connection: sqlite3.Connection, before: float) -> None:
+def drop_failed(connection: Connection, before: float) -> None:
     """Of those that came to nothing before then."""
     connection.execute("DELETE FROM deferred WHERE state IN ('failed', 'cancelled') AND created_at < ?", (before,))
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: Row) -> Entry:
     return Entry(row["id"], msgspec.msgpack.decode(row["body"], type=Message), row["created_at"], row["episode"])
 
 
-def _deferred(row: sqlite3.Row) -> Deferred:
+def _deferred(row: Row) -> Deferred:
     return Deferred(
         row["id"], row["tenant"], row["alias"], row["created_at"], row["state"], row["code"], row["problem"]
     )

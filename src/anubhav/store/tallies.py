@@ -5,11 +5,11 @@ when feedback that may be among them is erased.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean
 
+from anubhav.store.connection import Connection
 from anubhav.types.experience import Arm
 from anubhav.types.releases import Vote
 
@@ -28,12 +28,12 @@ class Place:
     """Names of raters, sorted."""
 
 
-def find(connection: sqlite3.Connection, alias: str) -> Place | None:
+def find(connection: Connection, alias: str) -> Place | None:
     row = connection.execute("SELECT * FROM tallies WHERE alias = ?", (alias,)).fetchone()
     return Place(row["trial"], row["since"], row["position"], tuple(json.loads(row["unheard"]))) if row else None
 
 
-def begin(connection: sqlite3.Connection, alias: str, trial: str, since: float, unheard: Iterable[str]) -> Place:
+def begin(connection: Connection, alias: str, trial: str, since: float, unheard: Iterable[str]) -> Place:
     """Forget what was counted, and count from the beginning of the step."""
     drop(connection, alias)
     place = Place(trial, since, before(connection, alias, since), tuple(unheard))
@@ -41,7 +41,7 @@ def begin(connection: sqlite3.Connection, alias: str, trial: str, since: float, 
     return place
 
 
-def before(connection: sqlite3.Connection, alias: str, since: float) -> int:
+def before(connection: Connection, alias: str, since: float) -> int:
     """The position before the first feedback that can be about a reply since then."""
     (first,) = connection.execute(
         "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM feedback)) FROM feedback"
@@ -51,12 +51,12 @@ def before(connection: sqlite3.Connection, alias: str, since: float) -> int:
     return first
 
 
-def drop(connection: sqlite3.Connection, alias: str) -> None:
+def drop(connection: Connection, alias: str) -> None:
     for table in ("tallies", "tally_votes", "tally_people"):
         connection.execute(f"DELETE FROM {table} WHERE alias = ?", (alias,))
 
 
-def count(connection: sqlite3.Connection, alias: str, place: Place, votes: Iterable[Vote], to: int) -> bool:
+def count(connection: Connection, alias: str, place: Place, votes: Iterable[Vote], to: int) -> bool:
     """The votes and how far they were read, at once. False, and nothing, when `place` is no longer where it stands."""
     if find(connection, alias) != place:
         return False
@@ -76,7 +76,7 @@ def count(connection: sqlite3.Connection, alias: str, place: Place, votes: Itera
     return True
 
 
-def people(connection: sqlite3.Connection, alias: str, arm: Arm) -> list[tuple[str, float, int]]:
+def people(connection: Connection, alias: str, arm: Arm) -> list[tuple[str, float, int]]:
     """(person, mean reward of their replies, how many were judged) of an arm."""
     rows = connection.execute(
         "SELECT person, mean, replies FROM tally_people WHERE alias = ? AND arm = ? ORDER BY person", (alias, arm)
@@ -84,7 +84,7 @@ def people(connection: sqlite3.Connection, alias: str, arm: Arm) -> list[tuple[s
     return [(row["person"], row["mean"], row["replies"]) for row in rows]
 
 
-def _sum_up(connection: sqlite3.Connection, alias: str, arm: Arm, person: str) -> None:
+def _sum_up(connection: Connection, alias: str, arm: Arm, person: str) -> None:
     rows = connection.execute(
         "SELECT episode, choice, reward FROM tally_votes WHERE alias = ? AND arm = ? AND person = ? ORDER BY number",
         (alias, arm, person),
@@ -94,13 +94,16 @@ def _sum_up(connection: sqlite3.Connection, alias: str, arm: Arm, person: str) -
         found.setdefault((row["episode"], row["choice"]), []).append(row["reward"])
     rewards = [sum(said) / len(said) for said in found.values()]
     connection.execute(
-        "INSERT OR REPLACE INTO tally_people (alias, arm, person, mean, replies) VALUES (?,?,?,?,?)",
+        "INSERT INTO tally_people (alias, arm, person, mean, replies) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (alias, arm, person) DO UPDATE SET mean = excluded.mean, replies = excluded.replies",
         (alias, arm, person, mean(rewards), len(rewards)),
     )
 
 
-def _put(connection: sqlite3.Connection, alias: str, place: Place) -> None:
+def _put(connection: Connection, alias: str, place: Place) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO tallies (alias, trial, since, position, unheard) VALUES (?,?,?,?,?)",
+        "INSERT INTO tallies (alias, trial, since, position, unheard) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (alias) DO UPDATE SET trial = excluded.trial, since = excluded.since,"
+        " position = excluded.position, unheard = excluded.unheard",
         (alias, place.trial, place.since, place.position, json.dumps(place.unheard)),
     )

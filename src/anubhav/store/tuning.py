@@ -1,17 +1,17 @@
 """Rows of fine-tuning jobs, of what happened in them and of the models that came of them."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from anubhav.store.connection import Connection, Row
 from anubhav.types.ids import RunId
 from anubhav.types.tuning import ENDED, JobEvent, TunedModel, TuningJob
 
 _ENDED = ", ".join(f"'{state}'" for state in sorted(ENDED))
 
 
-def put_job(connection: sqlite3.Connection, job: TuningJob) -> None:
+def put_job(connection: Connection, job: TuningJob) -> None:
     connection.execute(
         "INSERT INTO tuning_jobs (id, tenant, state, run, training, validation, body) VALUES (?,?,?,?,?,?,?)"
         " ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
@@ -22,13 +22,13 @@ def put_job(connection: sqlite3.Connection, job: TuningJob) -> None:
     )  # fmt: skip
 
 
-def find_job(connection: sqlite3.Connection, tenant: str, job: str) -> TuningJob | None:
+def find_job(connection: Connection, tenant: str, job: str) -> TuningJob | None:
     row = connection.execute("SELECT body FROM tuning_jobs WHERE id = ? AND tenant = ?", (job, tenant)).fetchone()
     return _job(row) if row else None
 
 
 def page(
-    connection: sqlite3.Connection, tenant: str, after: str | None, limit: int, wanted: Callable[[TuningJob], bool]
+    connection: Connection, tenant: str, after: str | None, limit: int, wanted: Callable[[TuningJob], bool]
 ) -> Sequence[TuningJob]:
     """Newest first, behind `after`."""
     rows = connection.execute(
@@ -45,13 +45,13 @@ def page(
     return found
 
 
-def unfinished(connection: sqlite3.Connection) -> list[TuningJob]:
+def unfinished(connection: Connection) -> list[TuningJob]:
     """Oldest first; paused ones are no work."""
     rows = connection.execute(f"SELECT body FROM tuning_jobs WHERE state NOT IN ({_ENDED}, 'paused') ORDER BY seq")
     return [_job(row) for row in rows]
 
 
-def left_open(connection: sqlite3.Connection) -> list[tuple[str, RunId]]:
+def left_open(connection: Connection) -> list[tuple[str, RunId]]:
     """(tenant, run) of jobs that ended while their run did not."""
     rows = connection.execute(
         "SELECT runs.tenant, runs.id FROM tuning_jobs JOIN runs ON runs.id = tuning_jobs.run"
@@ -60,7 +60,7 @@ def left_open(connection: sqlite3.Connection) -> list[tuple[str, RunId]]:
     return [(row["tenant"], RunId(row["id"])) for row in rows]
 
 
-def add_event(connection: sqlite3.Connection, job: str, event: JobEvent) -> None:
+def add_event(connection: Connection, job: str, event: JobEvent) -> None:
     """Unless one of this key was told."""
     connection.execute(
         "INSERT INTO tuning_events (id, job, key, body) VALUES (?,?,?,?) ON CONFLICT (job, key) DO NOTHING",
@@ -68,7 +68,7 @@ def add_event(connection: sqlite3.Connection, job: str, event: JobEvent) -> None
     )
 
 
-def events(connection: sqlite3.Connection, job: str, after: str | None, limit: int) -> list[JobEvent]:
+def events(connection: Connection, job: str, after: str | None, limit: int) -> list[JobEvent]:
     """Newest first, behind `after`."""
     rows = connection.execute(
         "SELECT body FROM tuning_events WHERE job = ?"
@@ -78,7 +78,7 @@ def events(connection: sqlite3.Connection, job: str, after: str | None, limit: i
     return [msgspec.json.decode(row["body"], type=JobEvent) for row in rows]
 
 
-def add_model(connection: sqlite3.Connection, model: TunedModel) -> None:
+def add_model(connection: Connection, model: TunedModel) -> None:
     """Unless the name is there."""
     connection.execute(
         "INSERT INTO tuned_models (name, tenant, path, job, body) VALUES (?,?,?,?,?) ON CONFLICT (name) DO NOTHING",
@@ -86,13 +86,13 @@ def add_model(connection: sqlite3.Connection, model: TunedModel) -> None:
     )
 
 
-def find_model(connection: sqlite3.Connection, tenant: str, name: str) -> TunedModel | None:
+def find_model(connection: Connection, tenant: str, name: str) -> TunedModel | None:
     query = "SELECT body FROM tuned_models WHERE name = ? AND tenant = ?"
     row = connection.execute(query, (name, tenant)).fetchone()
     return _model(row) if row else None
 
 
-def models(connection: sqlite3.Connection, tenant: str, job: str | None = None) -> list[TunedModel]:
+def models(connection: Connection, tenant: str, job: str | None = None) -> list[TunedModel]:
     """Newest first; of one job when it is given. Without those whose checkpoint is gone."""
     rows = connection.execute(
         "SELECT body FROM tuned_models WHERE tenant = ? AND job = coalesce(?, job)"
@@ -102,16 +102,16 @@ def models(connection: sqlite3.Connection, tenant: str, job: str | None = None) 
     return [_model(row) for row in rows]
 
 
-def drop_model(connection: sqlite3.Connection, name: str) -> str | None:
+def drop_model(connection: Connection, name: str) -> str | None:
     """Returns its checkpoint's path when nothing else answers with that."""
     row = connection.execute("DELETE FROM tuned_models WHERE name = ? RETURNING path", (name,)).fetchone()
     shared = row and connection.execute("SELECT 1 FROM tuned_models WHERE path = ?", (row["path"],)).fetchone()
     return row["path"] if row and not shared else None
 
 
-def _job(row: sqlite3.Row) -> TuningJob:
+def _job(row: Row) -> TuningJob:
     return msgspec.json.decode(row["body"], type=TuningJob)
 
 
-def _model(row: sqlite3.Row) -> TunedModel:
+def _model(row: Row) -> TunedModel:
     return msgspec.json.decode(row["body"], type=TunedModel)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from anubhav.store.database import Database
+from anubhav.store.leading import refuse_rows_elsewhere
 from anubhav.types.ids import new_id
 
 DATABASE = "anubhav.db"
@@ -35,8 +36,12 @@ class Vault:
         for left in folder.glob(".backup-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    async def pack(self) -> AsyncGenerator[bytes]:
-        """The archive, in pieces."""
+    def pack(self) -> AsyncGenerator[bytes]:
+        """The archive, in pieces. Raises BadInput where the rows are not in the folder."""
+        refuse_rows_elsewhere(self._folder)
+        return self._pack()
+
+    async def _pack(self) -> AsyncGenerator[bytes]:
         draft = self._folder / f".{new_id('backup').replace('_', '-')}"
         draft.mkdir(mode=0o700)
         try:

@@ -19,6 +19,7 @@ from anubhav.cli.tables import Format, show, takes_format
 @takes_models
 @click.option("--host", envvar="ANUBHAV_HOST", default="127.0.0.1", show_default=True)
 @click.option("--port", envvar="ANUBHAV_PORT", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--store", envvar="ANUBHAV_STORE", metavar="URL", help="Where the rows are, if in Postgres.")
 @click.option("--quick", is_flag=True, help="Do not read the models' files to compare them with their hashes.")
 @takes_format
 @click.pass_context
@@ -30,6 +31,7 @@ def doctor(  # noqa: PLR0913 - one for each option
     models: tuple[str, ...],
     host: str,
     port: int,
+    store: str | None,
     quick: bool,
     form: Format,
 ) -> None:
@@ -45,7 +47,7 @@ def doctor(  # noqa: PLR0913 - one for each option
         health.python(),
         health.memory(),
         health.disk(folder),
-        health.sqlite(),
+        health.rows(folder, store),
         machine.port(host, port),
         health.data_folder(folder),
         parts.key(folder),

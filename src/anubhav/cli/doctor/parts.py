@@ -18,6 +18,7 @@ _EXTRAS = {
     "transformers": "transformers",
     "ray": "ray",
     "parquet": "pyarrow",
+    "postgres": "psycopg",
     "otel": "opentelemetry.exporter.otlp.proto.http",
 }
 

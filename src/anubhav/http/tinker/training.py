@@ -11,6 +11,7 @@ from anubhav.flows.house import House
 from anubhav.flows.passes import complete
 from anubhav.http.auth import Keyring, needs, principal
 from anubhav.http.description import takes
+from anubhav.http.relay import RELAYED
 from anubhav.http.tinker import bodies, legacy, proto
 from anubhav.http.tinker.numbered import Numbered
 from anubhav.types.ids import RunId
@@ -138,6 +139,7 @@ async def get_info(
     """A client on this machine gets the tokenizer's folder; others find it by name, with HF_ENDPOINT at this server."""
     run = await house.desk.run(who.tenant, RunId(body.model_id))
     near = request.client is not None and request.client.host in ("127.0.0.1", "::1")
+    near = near and request.headers.get(RELAYED, "near") == "near"
     tokenizer = str(house.models[run.base_model].folder.absolute()) if near else None
     return {
         "type": "get_info",
