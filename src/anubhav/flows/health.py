@@ -29,7 +29,7 @@ async def examine(house: House) -> list[Finding]:
     found = await asyncio.to_thread(
         lambda: [python(), memory(), disk(house.data_dir), sqlite(), data_folder(house.data_dir)]
     )
-    return [*found, *[_engine(dict(row)) for row in await house.posts()]]
+    return [*found, *[_engine(dict(row)) for row in await house.grounds.posts()]]
 
 
 def _engine(row: dict[str, Any]) -> Finding:
