@@ -12,13 +12,14 @@ compared. What computes is a table. A JSON line for each run; the last line is o
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -48,7 +49,7 @@ def machines() -> Generator[None]:
         command("ip", "link", "set", _BRIDGE, "up")
         for number, name in enumerate((_HEAD, *_OTHERS), 1):
             command("ip", "netns", "add", name)
-            stack.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
+            stack.callback(tear_down, name)
             cable = f"anubhav-v{number}"
             command("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
             command("ip", "link", "set", cable, "master", _BRIDGE, "up")
@@ -56,6 +57,15 @@ def machines() -> Generator[None]:
             for link in ("lo", "eth0"):
                 command("ip", "-n", name, "link", "set", link, "up")
         yield
+
+
+def tear_down(name: str) -> None:
+    """With whatever still runs there."""
+    told = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
+    for process in map(int, told.split()):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 def address(name: str) -> str:

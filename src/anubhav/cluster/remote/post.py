@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from ray import kill
@@ -196,6 +196,16 @@ class Post:
 
     def _lost(self) -> AnubhavError:
         return Lost(f"{self.name} was lost and is put up anew", hint="Repeat the request in a moment.")
+
+
+def ready(posts: Sequence[Post]) -> Sequence[Post]:
+    """Those where somebody stands, who need not wait for room or a model; all, if nobody does anywhere.
+
+    The others are being filled meanwhile.
+    """
+    for post in posts:
+        post.fill()
+    return [post for post in posts if post.filled] or posts
 
 
 async def _ping(handle: ActorHandle[Any]) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from anubhav.cluster.remote.post import Post
+from anubhav.cluster.remote.post import Post, ready
 from anubhav.errors import Lost, Unavailable
 from anubhav.types.arrays import Array
 
@@ -30,7 +30,7 @@ class RemoteReader:
 
     async def _ask(self, method: str, *words: Any) -> Any:
         for _ in range(_TRIES):
-            posts = [post for post in self._posts if post.filled] or self._posts
+            posts = ready(self._posts)
             try:
                 return await posts[next(self._turns) % len(posts)].call(method, *words)
             except Lost:

@@ -18,7 +18,7 @@ from ray import put
 
 from anubhav.cluster.remote.hearing import Ear
 from anubhav.cluster.remote.parcels import pack
-from anubhav.cluster.remote.post import Post
+from anubhav.cluster.remote.post import Post, ready
 from anubhav.errors import Lost, NotFound, Unavailable
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
@@ -46,7 +46,7 @@ class RemoteSampler:
         if adapter not in self._parcels:
             self._parcels[adapter] = put(await asyncio.to_thread(pack, source))
         try:
-            await self._bring(min(self._ready(), key=lambda post: self._load[post.name]), adapter)
+            await self._bring(min(ready(self._posts), key=lambda post: self._load[post.name]), adapter)
         except Lost:
             pass  # the host that answers first has it brought
         except Exception:
@@ -83,17 +83,11 @@ class RemoteSampler:
         raise Unavailable("No sampler could answer", hint="Repeat the request in a moment.")
 
     def _choose(self, request: SampleRequest) -> Post:
-        posts = self._ready()
+        posts = ready(self._posts)
         least = min(posts, key=lambda post: self._load[post.name])
         beginning = f"{request.adapter}:{request.tenant}:{request.prompt[:_BEGINNING]}"
         known = max(posts, key=lambda post: hashlib.blake2b(f"{post.name}:{beginning}".encode()).digest())
         return known if self._load[known.name] <= self._load[least.name] + _CROWDED else least
-
-    def _ready(self) -> Sequence[Post]:
-        """Those where somebody stands, who need not wait for room or a model; all, if nobody does anywhere."""
-        for post in self._posts:
-            post.fill()
-        return [post for post in self._posts if post.filled] or self._posts
 
     async def _bring(self, post: Post, adapter: AdapterId) -> int:
         """The adapter to whoever stands there now, and the term of it."""
