@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,55 @@ HEADERS = {"x-api-key": KEY}
 STEPS = 12
 
 
+class Server:
+    """`anubhav serve` in a process of its own, at one address for all its lives."""
+
+    def __init__(self, model: Path, data: Path, *options: str, told: Mapping[str, str] | None = None) -> None:
+        """`told`: more of its environment."""
+        self._command = [sys.executable, "-m", "anubhav", "serve", "--model", str(model), "--data-dir", str(data)]
+        self._command += options
+        self._environment = {**os.environ, "ANUBHAV_API_KEY": KEY}
+        self._environment.pop("RAY_AUTH_MODE", None)
+        self._environment |= told or {}
+        self._log = data.with_suffix(".log")
+        self._port = "0"
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as errors:
+            command, environment = [*self._command, "--port", self._port], self._environment
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        assert self._process.stdout is not None
+        line = next((line for line in self._process.stdout if "The console" in line), None)
+        if line is None:
+            self.close()
+            raise AssertionError(self._log.read_text()[-3000:])
+        self.url = line.split()[2].partition("/?")[0]
+        self._port = self.url.rpartition(":")[2]
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        self._process.kill()
+        self._gone()
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._gone()
+
+    def _gone(self) -> None:
+        self._process.wait(60)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
 @contextmanager
-def served(model: Path, data: Path, *options: str) -> Iterator[str]:
+def served(model: Path, data: Path, *options: str, told: Mapping[str, str] | None = None) -> Iterator[str]:
     """The URL of a server in a process of its own."""
-    command = [sys.executable, "-m", "anubhav", "serve", "--port", "0", "--model", str(model), "--data-dir", str(data)]
-    environment = {**os.environ, "ANUBHAV_API_KEY": KEY}
-    environment.pop("RAY_AUTH_MODE", None)
-    log = data.with_suffix(".log")
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        )
-    assert process.stdout is not None
+    server = Server(model, data, *options, told=told)
     try:
-        lines = iter(process.stdout)
-        line = next((line for line in lines if "The console" in line), None)
-        assert line is not None, log.read_text()[-3000:]
-        yield line.split()[2].partition("/?")[0]
+        yield server.url
     finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()
+        server.close()
 
 
 def posts(url: str) -> dict[str, dict[str, Any]]:

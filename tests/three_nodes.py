@@ -21,16 +21,29 @@ def three_nodes(samplers: int = 2) -> Iterator[int]:
 @contextmanager
 def ray_cluster() -> Iterator[tuple[Any, list[Node]]]:
     """Connected to it: Ray's own object, and what its nodes have."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # of Ray's own
-        from ray.cluster_utils import Cluster
-
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
+    with ray_nodes() as cluster, tempfile.TemporaryDirectory() as folder:
         try:
             yield cluster, connect(cluster.address, Path(folder), 0)
         finally:
             disconnect()
+
+
+@contextmanager
+def ray_nodes(head: int = 1, others: int = 2, **settings: Any) -> Iterator[Any]:
+    """Ray's own object for it, with so many processors at its head and one at each of the others; nobody is connected.
+
+    `settings` are Ray's.
+    """
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Ray's own
+        from ray.cluster_utils import Cluster
+
+        first = {"num_cpus": head, "include_dashboard": False, "_system_config": settings}
+        cluster = Cluster(initialize_head=True, head_node_args=first)
+        try:
+            for _ in range(others):
+                cluster.add_node(num_cpus=1)
+            yield cluster
+        finally:
             cluster.shutdown()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from anubhav.backends.opening import Engine
 from anubhav.backends.torch.files.exporting import Form, export_apart
 from anubhav.catalog.library import Library
+from anubhav.cluster.grounds import Grounds
 from anubhav.cluster.opening import Choices, open_engines
 from anubhav.cluster.planning.apart import plan_apart
 from anubhav.cluster.planning.hardware import HARDWARE
@@ -240,9 +241,6 @@ def _join(
     critic = Critic(database, readers, renderers)
     policies = Policies(database)
 
-    async def posts() -> list[Mapping[str, Any]]:
-        return [row for engine in engines.values() for row in await engine.look()]
-
     return House(
         models=models,
         library=Library(settings.models_dir),
@@ -283,7 +281,7 @@ def _join(
         plans=Plans(plan_apart, tuple(MODELS), tuple(HARDWARE)),
         data_dir=data_dir,
         configuration=settings.configuration,
-        posts=posts,
+        grounds=Grounds(list(engines.values()), far=settings.cluster is not None),
     )
 
 

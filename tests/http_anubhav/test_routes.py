@@ -38,6 +38,15 @@ async def test_what_is_the_operators_is_refused_to_users(front: Any) -> None:
         assert response.json()["error"]["hint"]
 
 
+async def test_nodes_are_the_operators_and_a_server_without_a_cluster_has_none(front: Any) -> None:
+    for method in ("POST", "DELETE"):
+        assert (await front.user.request(method, "/v1/cluster/nodes/abc/drain")).status_code == 403
+        refused = await front.operator.request(method, "/v1/cluster/nodes/abc/drain")
+        assert (refused.status_code, "--cluster ADDRESS" in refused.text) == (400, True)
+    told = (await front.operator.get("/v1/cluster")).json()
+    assert ([row["post"] for row in told["data"]], told["nodes"]) == (["tiny here"], [])
+
+
 async def test_feedback_counts_once_and_only_on_ones_own_replies(front: Any) -> None:
     reply = await ask(front.user, "hello")
     given = {"id": "fb-1", "target": reply["id"], "kind": "thumb", "value": True}

@@ -42,6 +42,10 @@ class Remote:
     def post(self, path: str, body: Any) -> Any:
         return self._call("POST", path, json=body)
 
+    def post_patiently(self, path: str, body: Any) -> Any:
+        """For what takes as long as loading a model."""
+        return self._call("POST", path, json=body, timeout=_PATIENCE)
+
     def put(self, path: str, body: Any) -> Any:
         return self._call("PUT", path, json=body)
 

@@ -14,6 +14,7 @@ from anubhav.errors import MissingPart
 if TYPE_CHECKING:
     from anubhav.cluster.remote.connection import Node
     from anubhav.cluster.remote.engine import RemoteEngine
+    from anubhav.cluster.remote.nodes import Nodes
     from anubhav.cluster.sharded.designs import Design
 
 
@@ -60,8 +61,11 @@ async def _there(
     except ModuleNotFoundError as missing:
         raise MissingPart("A cluster needs Ray", hint="pip install 'anubhav[ray]'") from missing
     stack.callback(disconnect)
+    from anubhav.cluster.remote.nodes import Nodes
+
+    ground = Nodes()
     for folder in folders:
-        engine = await asyncio.to_thread(_remote, choices, folder, len(folders), nodes, design)
+        engine = await asyncio.to_thread(_remote, choices, folder, len(folders), nodes, design, ground)
         stack.callback(engine.close)
         await engine.open()
         yield folder, engine
@@ -80,13 +84,19 @@ def _connect(choices: Choices, folders: Sequence[Path], design: "Design | None")
 
 
 def _remote(
-    choices: Choices, folder: Path, models: int, nodes: "Sequence[Node]", design: "Design | None"
+    choices: Choices,
+    folder: Path,
+    models: int,
+    nodes: "Sequence[Node]",
+    design: "Design | None",
+    ground: "Nodes",
 ) -> "RemoteEngine":
     from anubhav.cluster.remote.connection import share
     from anubhav.cluster.remote.engine import RemoteEngine, Wanted
 
     if design is None:
-        return RemoteEngine(folder, choices.dtype, Wanted(choices.samplers, share(models, choices.samplers, nodes)))
+        wanted = Wanted(choices.samplers, share(models, choices.samplers, nodes))
+        return RemoteEngine(folder, choices.dtype, wanted, nodes=ground)
     from anubhav.cluster.remote.actors import far_trainer
     from anubhav.cluster.remote.placing import check_places, places_of
     from anubhav.cluster.sharded.designs import plan_for
@@ -96,7 +106,8 @@ def _remote(
     places = places_of(design, nodes, each)
     device = "cuda" if places.cards else "cpu"
     plan = plan_for(design, folder, choices.dtype, device=device, threads=each)
-    return RemoteEngine(folder, choices.dtype, Wanted(choices.samplers, each), partial(far_trainer, plan, places))
+    wanted = Wanted(choices.samplers, each, ranks=places)
+    return RemoteEngine(folder, choices.dtype, wanted, partial(far_trainer, plan, places, ground.selector), ground)
 
 
 def _design(layout: str) -> "Design":

@@ -32,7 +32,7 @@ async def examine(house: House) -> list[Finding]:
     found = await asyncio.to_thread(
         lambda: [python(), memory(), disk(house.data_dir), _rows(house.data_dir), data_folder(house.data_dir)]
     )
-    return [*found, *[_engine(dict(row)) for row in await house.posts()]]
+    return [*found, *[_engine(dict(row)) for row in await house.grounds.posts()]]
 
 
 def _engine(row: dict[str, Any]) -> Finding:

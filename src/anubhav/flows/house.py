@@ -1,9 +1,9 @@
 """The house: every room, made and joined once in `app.py`, handed to the faces and the flows."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anubhav.catalog.library import Library
 from anubhav.episodes.conversations import Conversations
@@ -43,6 +43,15 @@ from anubhav.training.scribe import Scribe
 from anubhav.training.uploads import Uploads
 from anubhav.types.health import Setting
 from anubhav.types.models import Model
+
+
+class Grounds(Protocol):
+    """What the engines stand on (cluster/grounds.py)."""
+
+    async def posts(self) -> Sequence[Mapping[str, Any]]: ...
+    async def nodes(self) -> Sequence[Mapping[str, Any]]: ...
+    async def drain(self, node: str) -> Mapping[str, Any]: ...
+    async def undrain(self, node: str) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +97,4 @@ class House:
     data_dir: Path
     configuration: Sequence[Setting]
     """What the server was started with, as far as whoever started it said so."""
-    posts: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
-    """Where the engines are, and who lives of them."""
+    grounds: Grounds

@@ -25,14 +25,15 @@ class Feeds:
         self._born = self._last = time.time_ns() // 1000
         self._ready: dict[Target, dict[int, Ready]] = {}
         self._places: dict[str, tuple[Target, int]] = {}
-        self._changed = asyncio.Event()
+        self._changed: dict[Target, asyncio.Event] = {}
+        """Of those for whom somebody waits."""
 
     def tell(self, target: Target, promise: str, *, failed: bool) -> None:
         self._last += 1
         self._ready.setdefault(target, {})[self._last] = Ready(promise, failed)
         self._places[promise] = target, self._last
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        if changed := self._changed.pop(target, None):
+            changed.set()
 
     def forget(self, promise: str) -> None:
         """It was seen, or is no longer held."""
@@ -55,7 +56,7 @@ class Feeds:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while target not in self._ready and timeout > 0:
-                    await self._changed.wait()
+                    await self._changed.setdefault(target, asyncio.Event()).wait()
         found = self._ready.get(target, {})
         return list(found.values()), max(found, default=seen)
 

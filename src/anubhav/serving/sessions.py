@@ -10,7 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 
 from anubhav.errors import AnubhavError, Broken, Gone, Mismatch, NotFound
@@ -37,6 +37,8 @@ _KEPT_SECONDS = 600.0
 _KEPT = 16_384
 _ABANDONED_SECONDS = 90.0
 """A sample under way that nobody has waited for during this time makes room for new ones: its client is gone."""
+_SWEEPS = 30
+"""Looks for such samples within that time, as there may be very many to look at."""
 _CLONE = 1_000_000_000
 """Every client of a sampling session numbers its requests in a block of its own, of this size."""
 
@@ -58,10 +60,12 @@ class Waiting:
 
 @dataclass(slots=True)
 class _Watch:
-    """Who waits for a promise now, and until when somebody did."""
+    """Who waits for a promise now, or for all of a client's, and until when somebody did."""
 
     waiting: int = 0
     until: float = field(default_factory=time.monotonic)
+    held: int = 0
+    """Promises of the client."""
 
     def __enter__(self) -> None:
         self.waiting += 1
@@ -79,10 +83,20 @@ class _Promise:
     place: Place
     task: "asyncio.Task[SampleOutcome]"
     watch: "_Watch"
+    client: "_Watch"
 
     @property
     def target(self) -> Target:
-        return self.asked[0], self.asked[1] // _CLONE
+        return _target(self.asked)
+
+    def abandoned(self, gone: float) -> bool:
+        """Since before that moment nobody has waited for it."""
+        watches = (self.watch, self.client)
+        return not any(watch.waiting for watch in watches) and max(watch.until for watch in watches) < gone
+
+
+def _target(asked: tuple[str, int]) -> Target:
+    return asked[0], asked[1] // _CLONE
 
 
 class SamplingSessions:
@@ -93,6 +107,9 @@ class SamplingSessions:
         self._promises: dict[str, _Promise] = {}
         self._asked: dict[tuple[str, int], str] = {}
         self._finished: OrderedDict[str, float] = OrderedDict()
+        self._clients: dict[Target, _Watch] = {}
+        """Those that have promises here."""
+        self._swept = 0.0
         self._feeds = Feeds()
         self._lines = Lines()
 
@@ -142,7 +159,9 @@ class SamplingSessions:
         self._make_room()
         promise, place = new_id("sp"), self._lines.join(tenant, quota)
         task = asyncio.create_task(self._run(promise, place, ask, voice, request, stops))
-        self._promises[promise] = _Promise(tenant, (sampler, number), ask, place, task, _Watch())
+        client = self._clients.setdefault(_target((sampler, number)), _Watch())
+        client.held += 1
+        self._promises[promise] = _Promise(tenant, (sampler, number), ask, place, task, _Watch(), client)
         self._asked[sampler, number] = promise
         task.add_done_callback(lambda done: self._finish(promise, done))
         return promise
@@ -193,12 +212,10 @@ class SamplingSessions:
             held = self._promises.get(promise)
             if held and held.target == target and promise in self._finished:
                 self._forget(promise)
-        if timeout and not any(held.target == target for held in self._promises.values()):
+        client = self._clients.get(target)
+        if timeout and client is None:
             raise lost()
-        with ExitStack() as watched:
-            for held in self._promises.values():
-                if held.target == target:
-                    watched.enter_context(held.watch)
+        with client or nullcontext():
             return await self._feeds.read(target, seen, timeout)
 
     async def stop(self) -> None:
@@ -216,8 +233,12 @@ class SamplingSessions:
         self._feeds.tell(self._promises[promise].target, promise, failed=failed)
 
     def _forget(self, promise: str) -> None:
-        del self._asked[self._promises.pop(promise).asked]
+        held = self._promises.pop(promise)
+        del self._asked[held.asked]
         del self._finished[promise]
+        held.client.held -= 1
+        if not held.client.held:
+            del self._clients[held.target]
         self._feeds.forget(promise)
 
     def _make_room(self) -> None:
@@ -227,9 +248,12 @@ class SamplingSessions:
             if when >= oldest and len(self._finished) <= _KEPT:
                 break
             self._forget(promise)
-        gone = time.monotonic() - _ABANDONED_SECONDS
+        now = time.monotonic()
+        if now - self._swept < _ABANDONED_SECONDS / _SWEEPS:
+            return
+        self._swept = now
         for held in self._promises.values():
-            if not held.watch.waiting and held.watch.until < gone:
+            if held.abandoned(now - _ABANDONED_SECONDS):
                 held.task.cancel()
 
     async def _run(

@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import ray
@@ -17,9 +18,13 @@ from anubhav.cluster.layout import Layout
 from anubhav.cluster.remote import actors
 from anubhav.cluster.remote.actors import far_trainer
 from anubhav.cluster.remote.connection import Node, share
+from anubhav.cluster.remote.draining import drain, undrain
+from anubhav.cluster.remote.engine import RemoteEngine, Wanted
+from anubhav.cluster.remote.nodes import Nodes
 from anubhav.cluster.remote.placing import check_places, places_of
 from anubhav.cluster.sharded.designs import Design, plan_for
-from anubhav.errors import BadInput, Lost
+from anubhav.cluster.sharded.trainer import ShardedTrainer
+from anubhav.errors import BadInput, Lost, Unavailable
 from anubhav.ports import Trainer
 from anubhav.types.arrays import floats, ints
 from anubhav.types.distilling import Continuation, Distillation
@@ -79,9 +84,23 @@ async def test_a_gang_over_nodes_learns_as_one_process_and_is_put_up_whole_again
     with ray_cluster() as (cluster, nodes):
         check_places(SPREAD, folder, nodes, 1, 0)
         plan = plan_for(SPREAD, folder, None, device="cpu", threads=1)
-        with closing(far_trainer(plan, places_of(SPREAD, nodes, 1))) as trainer:
+        places, ground = places_of(SPREAD, nodes, 1), Nodes()
+        gang = partial(far_trainer, plan, places, ground.selector)
+        with closing(RemoteEngine(folder, None, Wanted(0, 1, ranks=places), gang, ground)) as engine:
+            await engine.open()
+            trainer = cast(ShardedTrainer, engine.trainer)
             assert await learn(trainer, tmp_path / "far") == pytest.approx(alone, rel=1e-5)
             before = await loss(trainer)
+            left = (await trainer.look())[1]["node_id"]
+            assert (await drain([engine], left))["moved"] == ["tiny trainer"]
+            assert left not in await engine.standing()
+            with pytest.raises(Lost, match="started anew"):
+                await loss(trainer)
+            await trainer.load(A, tmp_path / "far" / "saved", optimizer=True)
+            assert await loss(trainer) == before
+            with pytest.raises(Unavailable, match="tiny trainer would find no room"):
+                await drain([engine], (await trainer.look())[0]["node_id"])
+            await undrain([engine], left)
             assert trainer._gang
             struck(cluster, trainer._gang.crew)
             with pytest.raises(Lost):
@@ -102,8 +121,8 @@ async def test_a_gang_over_nodes_learns_as_one_process_and_is_put_up_whole_again
             await trainer.load(A, tmp_path / "far" / "saved", optimizer=True)
             assert await loss(trainer) == before
             assert [(row["post"], row["term"], row["alive"]) for row in await trainer.look()] == [
-                ("tiny trainer rank 0", 3, True),
-                ("tiny trainer rank 1", 3, True),
+                ("tiny trainer rank 0", 4, True),
+                ("tiny trainer rank 1", 4, True),
             ]
 
 

@@ -1,6 +1,7 @@
 """Posts, trainers and samplers without a cluster: hosts that die on cue."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -34,7 +35,7 @@ class Reference:
         answer: Future[Any] = Future()
 
         def pass_on(done: "asyncio.Task[Any]") -> None:
-            if answer.cancelled():
+            if answer.cancelled() or done.cancelled():
                 return
             if problem := done.exception():
                 answer.set_exception(problem)
@@ -75,6 +76,14 @@ class Handle:
         return work.result()
 
 
+class Pending(Handle):
+    """Nowhere is there room for it."""
+
+    async def _call(self, method: str, words: tuple[Any, ...]) -> Any:
+        await self.dead.wait()
+        raise RayActorError
+
+
 Place = Callable[[str], tuple[Post, list[Handle]]]
 
 
@@ -113,6 +122,70 @@ async def test_what_a_dead_host_held_is_lost_until_it_is_brought_again(place: Pl
     assert "step" not in hired[1].calls
     await trainer.create(A, LoraSpec())
     assert (await trainer.step(A, OptimParams()))["step"] == 0
+
+
+async def test_a_trainer_moves_between_two_calls(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    post, hired = place("trainer")
+    trainer = RemoteTrainer(post)
+    await trainer.create(A, LoraSpec())
+    going, step = asyncio.Event(), hired[0].host.step
+
+    async def slow(*words: Any) -> Any:
+        await going.wait()
+        return await step(*words)
+
+    monkeypatch.setattr(hired[0].host, "step", slow)
+    under_way = asyncio.create_task(trainer.step(A, OptimParams()))
+    moving = asyncio.create_task(post.move(patience=0))
+    while post.term == 1:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.01)
+    # Nobody else is served by who leaves, and it is not let go before its call has ended.
+    with pytest.raises(Lost):
+        await trainer.step(A, OptimParams())
+    assert not moving.done()
+    going.set()
+    assert (await under_way)["step"] == 0
+    await moving
+    assert [handle.dead.is_set() for handle in hired] == [True, False]
+
+
+@pytest.mark.parametrize(("patience", "begun"), [(60.0, [1, 0]), (0.0, [1, 1])])
+async def test_streams_end_where_they_began_or_go_on_elsewhere(
+    tmp_path: Path, place: Place, patience: float, begun: list[int]
+) -> None:
+    config = tmp_path / "tiny" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pace": 0.01}))
+    quiet = await said(RemoteSampler([place("another")[0]]).sample(REQUEST))
+    post, hired = place("sampler")
+    stream = RemoteSampler([post]).sample(REQUEST)
+    first = await anext(stream)
+    moving = asyncio.create_task(post.move(patience))
+    rest = await said(stream)
+    await moving
+    assert {**rest, first.index: [*first.tokens, *rest[first.index]]} == quiet
+    assert [handle.calls.count("begin") for handle in hired] == begun
+    assert [handle.dead.is_set() for handle in hired] == [True, False]
+
+
+async def test_many_streams_are_heard_with_one_call(place: Place) -> None:
+    post, hired = place("one")
+    sampler = RemoteSampler([post])
+    alone = await said(sampler.sample(REQUEST))
+    listens = hired[0].calls.count("listen")
+    assert await asyncio.gather(*(said(sampler.sample(REQUEST)) for _ in range(20))) == [alone] * 20
+    assert hired[0].calls.count("listen") - listens < 20
+
+
+async def test_requests_do_not_wait_for_a_post_that_has_no_room(place: Place) -> None:
+    (one, first), (two, _) = place("one"), place("two")
+    sampler = RemoteSampler([one, two])
+    await asyncio.gather(one.open(), two.open())
+    one._hire = lambda: Pending()  # pyright: ignore
+    first[0].dead.set()
+    for seed in range(8):
+        assert await said(sampler.sample(SampleRequest((seed,), SamplingParams(3, seed=1))))
+    assert (one.filled, two.filled) == (False, True)
+    one.close()
 
 
 async def test_an_adapter_nobody_had_is_unknown_and_not_lost(place: Place) -> None:

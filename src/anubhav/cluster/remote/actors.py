@@ -5,7 +5,7 @@ Who does not answer a ping is dead, whatever it computes: behind a cut network n
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,11 +34,14 @@ _OPENING = 300.0
 log = logging.getLogger(__name__)
 
 
-def far_trainer(plan: Plan, places: Places) -> ShardedTrainer:
-    """A trainer whose ranks are actors. Raises as ShardedTrainer does, and Unavailable when there is no room."""
+def far_trainer(plan: Plan, places: Places, selector: Callable[[], dict[str, str]] = dict) -> ShardedTrainer:
+    """A trainer whose ranks are actors. Raises as ShardedTrainer does, and Unavailable when there is no room.
+
+    `selector` gives the labels of the nodes that a gang may be on, whenever one is put up.
+    """
 
     def start(plan: Plan, deadline: float) -> Gang:
-        return FarGang(Actors(plan, places), plan, deadline=deadline)
+        return FarGang(Actors(plan, places, selector()), plan, deadline=deadline)
 
     return ShardedTrainer(plan, start=start)
 
@@ -63,11 +66,13 @@ def _sent(value: Any) -> Any:
 
 
 class Actors:
-    def __init__(self, plan: Plan, places: Places) -> None:
+    def __init__(self, plan: Plan, places: Places, selector: dict[str, str]) -> None:
         self._size = plan.layout.ranks
         self._actors: list[Any] = []
         self._asked: dict[int, Any] = {}
-        self._group = placement_group(places.resources(), strategy=places.strategy)
+        bundles = places.resources()
+        labels: dict[str, Any] = {"bundle_label_selector": [selector] * len(bundles)} if selector else {}
+        self._group = placement_group(bundles, strategy=places.strategy, **labels)
         if not self._group.wait(_ROOM):
             remove_placement_group(self._group)
             raise Unavailable(

@@ -1,6 +1,7 @@
 """The host: an engine inside a Ray actor. It answers by value what the ports answer through files and generators.
 
-A stream is asked for piece by piece, so that a listener that has died is noticed: what nobody asks for ends by itself.
+Its listener asks for what all streams have said since it asked last, so that one that has died is noticed: what nobody
+asks for ends by itself.
 Failures come back as values, because an exception that crosses Ray is wrapped into another one.
 """
 
@@ -10,16 +11,18 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
+
 import anubhav
 from anubhav.backends.opening import Engine, open_engine
 from anubhav.cluster.remote.parcels import Parcel, pack, unpack, unpacked
-from anubhav.errors import AnubhavError, Broken, MissingPart, NotFound
+from anubhav.errors import AnubhavError, Broken, MissingPart
 from anubhav.types.distilling import Distillation, Distilled
 from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
@@ -28,7 +31,7 @@ from anubhav.types.training import LoraSpec, OptimParams, Pass
 _LONGEST_WAIT = 10.0
 """Seconds an empty-handed listener waits before it is told that there is nothing yet."""
 _FORGOTTEN = 60.0
-"""Seconds without a listener after which a stream ends."""
+"""Seconds without a listener after which streams end."""
 
 
 log = logging.getLogger(__name__)
@@ -54,8 +57,6 @@ class _Stream:
     events: list[Sampled] = field(default_factory=list[Sampled])
     ended: bool = False
     failure: AnubhavError | None = None
-    more: asyncio.Event = field(default_factory=asyncio.Event)
-    asked_at: float = field(default_factory=time.monotonic)
     task: "asyncio.Task[None] | None" = None
 
 
@@ -66,18 +67,23 @@ class Host:
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
+        self._news: dict[str, None] = {}
+        """The streams that have said something, in that order."""
+        self._more = asyncio.Event()
+        self._asked, self._asked_at = 0, 0.0
 
     async def open(self, folder: str, dtype: str | None, version: str) -> Answer:
-        """Load the model; everything else comes after it."""
+        """Load the model; everything else comes after it. Answers as `ping` does."""
 
-        async def work() -> None:
+        async def work() -> dict[str, Any]:
             self._engine = await asyncio.to_thread(_open, Path(folder), dtype, version)
+            return await self.ping()
 
         return await _answer(work())
 
     async def ping(self) -> dict[str, Any]:
         """That it lives, and where."""
-        return {"pid": os.getpid(), "node": socket.gethostname(), "streams": len(self._streams)}
+        return {**whereabouts(), "streams": len(self._streams)}
 
     async def create(self, adapter: AdapterId, spec: LoraSpec) -> Answer:
         return await _answer(self._engine.trainer.create(adapter, spec))
@@ -142,24 +148,30 @@ class Host:
         self._end_forgotten()
         if name not in self._streams:
             stream = self._streams[name] = _Stream()
-            stream.task = asyncio.create_task(self._pump(stream, request))
+            stream.task = asyncio.create_task(self._pump(name, stream, request))
 
-    async def listen(self, name: str) -> Heard:
-        """What came since the last time; waits for something, but not for ever."""
-        stream = self._streams.get(name)
-        if stream is None:
-            return Heard((), ended=True, failure=NotFound("There is no such stream here", hint="Begin it again."))
-        stream.asked_at = time.monotonic()
-        if not stream.events and not stream.ended:
-            try:
+    async def listen(self) -> Mapping[str, Heard]:
+        """What came of all streams since the last time; waits for something, but not for ever.
+
+        Who asks later is the one who hears: an earlier call that nobody waits for any more gets nothing.
+        """
+        self._asked += 1
+        turn, self._asked_at = self._asked, time.monotonic()
+        if not self._news:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_WAIT):
-                    await stream.more.wait()
-            except TimeoutError:
-                return Heard(())
-        stream.more.clear()
+                    await self._more.wait()
+        if turn != self._asked:
+            return {}
+        self._more.clear()
+        news, self._news = self._news, {}
+        return {name: self._heard(name) for name in news if name in self._streams}
+
+    def _heard(self, name: str) -> Heard:
+        stream = self._streams[name]
         events, stream.events = stream.events, []
         if stream.ended:
-            self._streams.pop(name, None)
+            del self._streams[name]
         return Heard(tuple(events), stream.ended, stream.failure)
 
     async def end(self, name: str) -> None:
@@ -178,31 +190,43 @@ class Host:
     async def attend(self, prompt: Sequence[int], spans: Sequence[tuple[int, int]], last: int, tenant: str) -> Answer:
         return await _answer(self._engine.reader.attend(prompt, spans, last, tenant=tenant))
 
-    async def _pump(self, stream: _Stream, request: SampleRequest) -> None:
+    async def _pump(self, name: str, stream: _Stream, request: SampleRequest) -> None:
         try:
             async with aclosing(self._engine.sampler.sample(request)) as events:
                 async for event in events:
                     stream.events.append(event)
-                    stream.more.set()
+                    self._tell(name)
         except AnubhavError as failure:
             stream.failure = failure
         except Exception as problem:  # noqa: BLE001 - told to the listener
             stream.failure = _unexpected(problem)
         finally:
             stream.ended = True
-            stream.more.set()
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        self._news[name] = None
+        self._more.set()
 
     def _end_forgotten(self) -> None:
         now = time.monotonic()
-        for name in [name for name, stream in self._streams.items() if now - stream.asked_at > _FORGOTTEN]:
-            stream = self._streams.pop(name)
-            if stream.task:
-                stream.task.cancel()
+        if now - self._asked_at > _FORGOTTEN:
+            for stream in self._streams.values():
+                if stream.task:
+                    stream.task.cancel()
+            self._streams.clear()
+            self._asked_at = now  # who begins now has not had the time to listen
 
 
 def _open(folder: Path, dtype: str | None, version: str) -> Engine:
     check_node(folder, version)
     return open_engine(folder, dtype)
+
+
+def whereabouts() -> dict[str, Any]:
+    """Of this process."""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return {"pid": os.getpid(), "node": socket.gethostname(), "node_id": node}
 
 
 def check_node(folder: Path, version: str) -> None:

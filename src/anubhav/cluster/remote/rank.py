@@ -1,7 +1,5 @@
 """One rank of a gang in a Ray actor: a `Worker` that gets folders, and gives them back, as parcels."""
 
-import os
-import socket
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,7 +10,7 @@ import ray
 import ray.util
 import torch.distributed as dist
 
-from anubhav.cluster.remote.host import check_node
+from anubhav.cluster.remote.host import check_node, whereabouts
 from anubhav.cluster.remote.parcels import pack, unpacked
 from anubhav.cluster.sharded.crew import answer
 from anubhav.cluster.sharded.worker import Address, Worker
@@ -41,7 +39,7 @@ class Rank:
         return Address(host, self._store.port)
 
     def ping(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), "node": socket.gethostname()}
+        return whereabouts()
 
     def do(self, method: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """What the worker answers, as `crew.answer` has it; of a save, what it wrote."""

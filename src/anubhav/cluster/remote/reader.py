@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from anubhav.cluster.remote.post import Post
+from anubhav.cluster.remote.post import Post, ready
 from anubhav.errors import Lost, Unavailable
 from anubhav.types.arrays import Array
 
@@ -13,7 +13,7 @@ _TRIES = 3
 
 class RemoteReader:
     def __init__(self, posts: Sequence[Post]) -> None:
-        self._turns = itertools.cycle(posts)
+        self._posts, self._turns = posts, itertools.count()
 
     async def read(self, items: Sequence[tuple[Sequence[int], Sequence[int]]], *, tenant: str = "") -> list[Array]:
         return await self._ask("read", items, tenant)
@@ -30,8 +30,9 @@ class RemoteReader:
 
     async def _ask(self, method: str, *words: Any) -> Any:
         for _ in range(_TRIES):
+            posts = ready(self._posts)
             try:
-                return await next(self._turns).call(method, *words)
+                return await posts[next(self._turns) % len(posts)].call(method, *words)
             except Lost:
                 continue
         raise Unavailable("Nobody could read this", hint="Repeat the request in a moment.")

@@ -16,11 +16,11 @@ from typing import Any
 
 from ray import put
 
-from anubhav.cluster.remote.host import Heard
+from anubhav.cluster.remote.hearing import Ear
 from anubhav.cluster.remote.parcels import pack
-from anubhav.cluster.remote.post import Post
+from anubhav.cluster.remote.post import Post, ready
 from anubhav.errors import Lost, NotFound, Unavailable
-from anubhav.types.ids import AdapterId, new_id
+from anubhav.types.ids import AdapterId
 from anubhav.types.sampling import Sampled, SampleRequest
 
 _TRIES = 4
@@ -39,12 +39,14 @@ class RemoteSampler:
         self._there: dict[tuple[str, AdapterId], int] = {}
         """The term of the host at that post which has the adapter."""
         self._attaching = asyncio.Lock()
+        self._ears: dict[str, Ear] = {}
+        """By post; those of hosts that are gone live as long as their streams."""
 
     async def attach(self, adapter: AdapterId, source: Path) -> None:
         if adapter not in self._parcels:
             self._parcels[adapter] = put(await asyncio.to_thread(pack, source))
         try:
-            await self._bring(min(self._posts, key=lambda post: self._load[post.name]), adapter)
+            await self._bring(min(ready(self._posts), key=lambda post: self._load[post.name]), adapter)
         except Lost:
             pass  # the host that answers first has it brought
         except Exception:
@@ -81,38 +83,35 @@ class RemoteSampler:
         raise Unavailable("No sampler could answer", hint="Repeat the request in a moment.")
 
     def _choose(self, request: SampleRequest) -> Post:
-        least = min(self._posts, key=lambda post: self._load[post.name])
+        posts = ready(self._posts)
+        least = min(posts, key=lambda post: self._load[post.name])
         beginning = f"{request.adapter}:{request.tenant}:{request.prompt[:_BEGINNING]}"
-        known = max(self._posts, key=lambda post: hashlib.blake2b(f"{post.name}:{beginning}".encode()).digest())
+        known = max(posts, key=lambda post: hashlib.blake2b(f"{post.name}:{beginning}".encode()).digest())
         return known if self._load[known.name] <= self._load[least.name] + _CROWDED else least
 
-    async def _bring(self, post: Post, adapter: AdapterId) -> None:
-        """The adapter to whoever stands there now."""
+    async def _bring(self, post: Post, adapter: AdapterId) -> int:
+        """The adapter to whoever stands there now, and the term of it."""
+        await post.open()
         async with self._attaching:
-            await post.open()
+            if not post.filled:  # waiting for the next would hold up all others
+                raise Lost(f"{post.name} was lost", hint="Repeat the request in a moment.")
             term = post.term
             if self._there.get((post.name, adapter)) != term:
                 if adapter not in self._parcels:
                     raise NotFound(f"The sampler has no adapter {adapter}", hint="Attach it first.")
                 await post.call("attach", adapter, self._parcels[adapter], term=term)
                 self._there[post.name, adapter] = term
+            return term
 
     async def _stream(self, post: Post, request: SampleRequest) -> AsyncGenerator[Sampled]:
-        if request.adapter:
-            await self._bring(post, request.adapter)
         await post.open()
-        name, term, heard = new_id("st"), post.term, Heard(())
-        await post.call("begin", name, request, term=term)
-        try:
-            while not heard.ended:
-                heard = await post.call("listen", name, term=term)
-                for event in heard.events:
-                    yield event
-            if heard.failure:
-                raise heard.failure
-        finally:
-            if not heard.ended:
-                post.tell("end", name)
+        term = await self._bring(post, request.adapter) if request.adapter else post.term
+        ear = self._ears.get(post.name)
+        if ear is None or ear.term != term:
+            ear = self._ears[post.name] = Ear(post, term)
+        async with aclosing(ear.stream(request)) as events:
+            async for event in events:
+                yield event
 
 
 @dataclass(slots=True)

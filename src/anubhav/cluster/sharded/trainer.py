@@ -91,6 +91,10 @@ class ShardedTrainer:
     async def drop(self, adapter: AdapterId) -> None:
         await self._go(partial(self._drop, adapter))
 
+    async def move(self) -> None:
+        """End the gang between two calls and start another, which may find itself elsewhere; the adapters are gone."""
+        await self._go(self._again)
+
     async def census(self) -> list[Census]:
         """How much of the base each rank holds."""
         return await self._go(partial(self._call, "census"))
@@ -142,8 +146,16 @@ class ShardedTrainer:
             return gang.call(method, *args, deadline=self.deadline, **named)
         finally:
             if not gang.alive:
-                self._lost |= self._known
-                self._known.clear()
+                self._forget()
+
+    def _forget(self) -> None:
+        self._lost |= self._known
+        self._known.clear()
+
+    def _again(self) -> None:
+        self._end()
+        self._forget()
+        self._begin()
 
     def _begin(self) -> Gang:
         if self._gang is None or not self._gang.alive:

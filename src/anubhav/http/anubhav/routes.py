@@ -42,8 +42,20 @@ async def healthz(house: House = Depends(house_of)) -> Json:
 
 @router.get("/v1/cluster", dependencies=[Depends(operator)])
 async def cluster_status(house: House = Depends(house_of)) -> Json:
-    """Where trainers and samplers are, and whether they answer."""
-    return {"data": [dict(row) for row in await house.posts()]}
+    """Where trainers and samplers are, and whether they answer; in a cluster also its `nodes`, and what has room."""
+    posts, nodes = await house.grounds.posts(), await house.grounds.nodes()
+    return {"data": [dict(row) for row in posts], "nodes": [dict(row) for row in nodes]}
+
+
+@router.post("/v1/cluster/nodes/{node}/drain", dependencies=[Depends(operator)])
+async def drain_node(node: bodies.Name, house: House = Depends(house_of)) -> Json:
+    """Moves away what stands there, and answers when the node may be taken away; 503 without room elsewhere."""
+    return dict(await house.grounds.drain(node))
+
+
+@router.delete("/v1/cluster/nodes/{node}/drain", dependencies=[Depends(operator)])
+async def undrain_node(node: bodies.Name, house: House = Depends(house_of)) -> Json:
+    return dict(await house.grounds.undrain(node))
 
 
 @router.post("/v1/feedback", dependencies=[Depends(needs("sample"))])
