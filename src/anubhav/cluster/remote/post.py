@@ -184,8 +184,8 @@ class Post:
                     await _result(handle.ping.remote())
             except (TimeoutError, RayError) as problem:
                 work.cancel()
-                log.warning("%s was lost: %s", self.name, problem)
-                if self._handle is handle:
+                if self._handle is handle:  # and not one that was let go
+                    log.warning("%s was lost: %s", self.name, problem)
                     self._dismiss()
                 raise self._lost() from problem
 
