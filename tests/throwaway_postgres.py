@@ -81,8 +81,11 @@ class ThrowawayPostgres:
         self._process.wait()
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)  # its "fast": without waiting for those who are connected
-        self._process.wait(60)
+        self._process.send_signal(signal.SIGQUIT)  # at once: nobody needs what is in it
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def url(self, name: str) -> str:
         return f"postgresql://owner:{PASSWORD}@127.0.0.1:{self.port}/{name}"
@@ -112,4 +115,4 @@ def throwaway_postgres() -> Iterator[ThrowawayPostgres]:
         yield server
     finally:
         server.stop()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

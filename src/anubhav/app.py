@@ -64,9 +64,10 @@ from anubhav.rewards.trust import Trust
 from anubhav.serving.sessions import SamplingSessions
 from anubhav.serving.voices import Voices
 from anubhav.settings import Settings, key_file
-from anubhav.standby import Turn, turn
+from anubhav.standby import Turn, end_soon, turn
 from anubhav.store.database import Database
 from anubhav.store.leading import refuse_rows_elsewhere
+from anubhav.store.postgres import Deposed
 from anubhav.store.vault import DATABASE, Vault
 from anubhav.telemetry.traces import exporting
 from anubhav.trackers.courier import Courier
@@ -308,7 +309,11 @@ async def _serve(
             front.inside = create_app(house, keyring, hosts=LOOPBACK if settings.local else None)
             announce(await _ready(settings, listener, keyring, key, tuple(models)))
             gc.freeze()  # what is here stays: looking through it for garbage would hold everybody up
-            await (lead.over(serving) if lead else serving)
+            try:
+                await (lead.over(serving) if lead else serving)
+            except Deposed:
+                end_soon()
+                raise
             if server.force_exit:
                 sys.stdout.flush()
                 os._exit(128 + signal.SIGTERM)

@@ -12,11 +12,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from anubhav.errors import Unavailable
 from anubhav.http.relay import Relay
 from anubhav.store.database import Database
 from anubhav.store.leading import Candidate
-from anubhav.store.postgres import Postgres
+from anubhav.store.postgres import Deposed, Postgres
 
 _PAUSE = 0.3
 """Seconds between two looks at who leads."""
@@ -61,18 +60,21 @@ class Turn:
         self._candidate, self._term = candidate, term
 
     async def over(self, serving: "asyncio.Task[None]") -> None:
-        """Waits until `serving` ends. Raises Unavailable, at once, when another server leads or may."""
+        """Waits until `serving` ends. Raises Deposed, at once, when another server leads or may."""
         while not serving.done():
             await asyncio.wait([serving], timeout=_WATCH)
             if not serving.done() and not await asyncio.to_thread(self._candidate.holds, self._term):
-                # The rest is an orderly end, which must not take long: nothing that it writes counts.
-                end = threading.Timer(_LAST, os._exit, (1,))
-                end.daemon = True
-                end.start()
-                raise Unavailable(
+                raise Deposed(
                     "This server lost its connection to the database, and leads no more",
                     hint="Start it again: it stands by, or leads if nobody else does.",
                 )
+
+
+def end_soon() -> None:
+    """After Deposed: an orderly end must not take long, as nothing that is written in it counts."""
+    end = threading.Timer(_LAST, os._exit, (1,))
+    end.daemon = True
+    end.start()
 
 
 async def _wait(
