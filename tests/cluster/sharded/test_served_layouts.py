@@ -6,6 +6,8 @@ The server is another process, and what it computes is compared with a server wi
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,23 @@ STEPS = 3
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_talking_llama(tmp_path_factory.mktemp("layouts") / "tiny")
+
+
+Alone = Callable[[Path], tuple[list[float], Path]]
+
+
+@pytest.fixture(scope="module")
+def alone() -> Alone:
+    """The losses of a run in one process, and the file of its weights, by model."""
+
+    @cache
+    def found(model: Path) -> tuple[list[float], Path]:
+        with served(model, model.parent / "near") as url:
+            losses, _ = train(url, steps=STEPS)
+        (file,) = weight_files(model.parent / "near")
+        return losses, file
+
+    return found
 
 
 @pytest.fixture
@@ -55,16 +74,15 @@ def write_plan(model: Path, file: Path, **trainer: Any) -> Path:
 
 @takes_two
 def test_an_sdk_trains_over_ranks_as_in_one_process_and_a_killed_rank_is_not_noticed(
-    model: Path, planned: Path
+    model: Path, planned: Path, alone: Alone
 ) -> None:
     data = planned.parent / "far"
+    losses, whole = alone(model)
 
     def strike(step: int) -> None:
         if step == 1:
             kill(url, "tiny trainer rank 1")
 
-    with served(model, planned.parent / "near") as url:
-        alone, _ = train(url, steps=STEPS)
     with served(model, data, "--layout", str(planned)) as url:
         assert {name: row["alive"] for name, row in posts(url).items()} == {
             "tiny here": True,
@@ -77,12 +95,22 @@ def test_an_sdk_trains_over_ranks_as_in_one_process_and_a_killed_rank_is_not_not
         assert posts(url)["tiny trainer rank 0"]["term"] == 2
         body = {"model": path, "prompt": "Hi", "max_tokens": 4}
         assert httpx2.post(f"{url}/v1/completions", json=body, headers=HEADERS, timeout=60).status_code == 200
-    assert quiet == pytest.approx(alone, rel=1e-5)
+    assert quiet == pytest.approx(losses, rel=1e-5)
     assert struck == quiet
     (second,) = set(weight_files(data)) - {first}
     assert first.read_bytes() == second.read_bytes()
-    (whole,) = weight_files(planned.parent / "near")
     assert apart(first, whole) < 1e-5
+
+
+@takes_two
+def test_split_matrices_train_through_the_server_as_one_process_does(model: Path, tmp_path: Path, alone: Alone) -> None:
+    losses, whole = alone(model)
+    with served(model, tmp_path / "far", "--layout", "tp=2") as url:
+        assert {name for name in posts(url) if "rank" in name} == {"tiny trainer rank 0", "tiny trainer rank 1"}
+        sharded, _ = train(url, steps=STEPS)
+    (file,) = weight_files(tmp_path / "far")
+    assert sharded == pytest.approx(losses, rel=1e-5)
+    assert apart(file, whole) < 1e-5
 
 
 def test_a_plan_says_more_than_its_layout(model: Path, planned: Path) -> None:
