@@ -34,6 +34,8 @@ def test_a_gain_beyond_chance_with_sound_guards_passes() -> None:
         ([*suite("target-a", 1.0, -1.0, 0.0, 1.0, 0.0, -1.0), *SAME], "inconclusive", "within chance"),
         ([*suite("target-a", *[1.0] * 4), *SAME], "inconclusive", "too few"),
         ([*BETTER, *suite("target-b", *[0.0] * 10), *SAME], "pass", "improved"),
+        ([*BETTER, *suite("target-b", *[-0.006, -0.008] * 5), *SAME], "pass", "improved"),
+        ([*BETTER, *suite("target-b", *[-0.02, -0.03] * 5), *SAME], "fail", "target-b got worse"),
         ([*BETTER, *suite("target-b", *[0.9, -1.0] * 5, -1.0), *SAME], "inconclusive", "target-b is within chance"),
         ([*suite("target-a", *[0.002] * 10), *SAME], "inconclusive", "too little"),
         (SAME, "inconclusive", "no probe measures"),

@@ -1,7 +1,7 @@
 """The verdict. A candidate passes only if a target suite improved beyond chance, no other fell, and no guard did.
 
-target:  gain proved at this lap's level, Holm-corrected, and worth having → improved; upper bound < 0 → fail; else, or
-         with under five items, inconclusive.
+target:  gain proved at this lap's level, Holm-corrected, and worth having → improved; a loss of more than 0.01 proved
+         → fail; else, or with under five items, inconclusive.
 guard:   fell by more than its margin beyond chance → fail; by more, but within chance → inconclusive.
 repairs: of what the incumbent answers, more than 5 % forgotten: the same two.
 
@@ -36,7 +36,8 @@ the length, where 0.40 is half as long again; units of reward."""
 _TOLERANCE = 0.10
 """Of other guard suites."""
 _LEAST = 0.01
-"""A smaller gain is none, however sure."""
+"""A smaller gain is none, however sure, and neither is a smaller loss: a target that is graded by likelihood moves by
+so much, surely, when another is taught."""
 _SLACK = 0.05
 """What a target may lose within chance while another is proved to gain: one that nobody taught moves a little."""
 _FEWEST = 5
@@ -81,7 +82,7 @@ def _correct(found: list[Comparison], suites: Mapping[str, Sequence[Score]]) -> 
     targets = [one for one in found if _is_target(one.suite)]
     guards = [one for one in found if not _is_target(one.suite)]
     gains = corrected([one.p for one in targets])
-    losses = corrected([fell(_differences(suites[one.suite]), 0.0) for one in targets])
+    losses = corrected([fell(_differences(suites[one.suite]), _LEAST) for one in targets])
     harms = corrected([one.p for one in guards])
     done = [
         *(replace(one, corrected=gain, harm=loss) for one, gain, loss in zip(targets, gains, losses, strict=True)),
@@ -95,7 +96,7 @@ def _differences(scores: Sequence[Score]) -> list[float]:
 
 
 def _outcome(one: Comparison, spent: float) -> Outcome:
-    if one.harm <= _HARM or (_is_target(one.suite) and one.high < 0):
+    if one.harm <= _HARM or (_is_target(one.suite) and one.high < -_LEAST):
         return "fail"
     if one.suite == repairs.SUITE:
         return "inconclusive" if one.lost > repairs.FORGOTTEN * one.held else "pass"
