@@ -167,6 +167,25 @@ async def test_streams_end_where_they_began_or_go_on_elsewhere(
     assert [handle.dead.is_set() for handle in hired] == [True, False]
 
 
+async def test_news_that_nobody_heard_are_told_again(tmp_path: Path) -> None:
+    write_model(tmp_path / "tiny")
+    host = Host()
+    await host.open(str(tmp_path / "tiny"), None, anubhav.__version__)
+    given_up = asyncio.create_task(host.listen(0))
+    await asyncio.sleep(0)
+    await host.begin("a", SampleRequest((5,), SamplingParams(6, seed=1)))
+    await given_up  # it took what came first, and whoever asked is gone
+    tokens: list[int] = []
+    number, ended = 0, False
+    while not ended:
+        news = await host.listen(number)
+        number = news.number
+        for _, heard in news.told:
+            tokens += [token for event in heard.events for token in event.tokens]
+            ended = heard.ended
+    assert len(tokens) == 6
+
+
 async def test_many_streams_are_heard_with_one_call(place: Place) -> None:
     post, hired = place("one")
     sampler = RemoteSampler([post])

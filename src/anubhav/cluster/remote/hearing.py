@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import cast
 
-from anubhav.cluster.remote.host import Heard
+from anubhav.cluster.remote.host import Heard, News
 from anubhav.cluster.remote.post import Post
 from anubhav.errors import AnubhavError, Broken
 from anubhav.types.ids import new_id
@@ -22,6 +22,8 @@ class Ear:
         self._lines: dict[str, asyncio.Queue[Heard]] = {}
         """By stream; what was heard of it and not passed on yet."""
         self._hearing: asyncio.Task[None] | None = None
+        self._heard = 0
+        """The number of the last news."""
 
     async def stream(self, request: SampleRequest) -> AsyncGenerator[Sampled]:
         """Raises Lost when the host dies on the way. Closing it frees what it holds."""
@@ -45,8 +47,9 @@ class Ear:
     async def _hear(self) -> None:
         try:
             while self._lines:
-                news = cast(Mapping[str, Heard], await self._post.call("listen", term=self.term))
-                for name, heard in news.items():
+                news = cast(News, await self._post.call("listen", self._heard, term=self.term))
+                self._heard = news.number
+                for name, heard in news.told:
                     if line := self._lines.get(name):
                         line.put_nowait(heard)
         except Exception as problem:

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,13 @@ class Heard:
     failure: AnubhavError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    number: int
+    told: Sequence[tuple[str, Heard]] = ()
+    """By stream, in order."""
+
+
 @dataclass(slots=True)
 class _Stream:
     events: list[Sampled] = field(default_factory=list[Sampled])
@@ -71,6 +78,7 @@ class Host:
         """The streams that have said something, in that order."""
         self._more = asyncio.Event()
         self._asked, self._asked_at = 0, 0.0
+        self._last = News(0)
 
     async def open(self, folder: str, dtype: str | None, version: str) -> Answer:
         """Load the model; everything else comes after it. Answers as `ping` does."""
@@ -150,22 +158,26 @@ class Host:
             stream = self._streams[name] = _Stream()
             stream.task = asyncio.create_task(self._pump(name, stream, request))
 
-    async def listen(self) -> Mapping[str, Heard]:
-        """What came of all streams since the last time; waits for something, but not for ever.
+    async def listen(self, heard: int) -> News:
+        """What came of all streams since the news of that number; waits for something, but not for ever.
 
-        Who asks later is the one who hears: an earlier call that nobody waits for any more gets nothing.
+        News that nobody heard, as their call was given up, are told again. Who asks later is the one who hears.
         """
         self._asked += 1
         turn, self._asked_at = self._asked, time.monotonic()
-        if not self._news:
+        if heard == self._last.number:
+            self._last = News(heard)
+        if not self._news and not self._last.told:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_WAIT):
                     await self._more.wait()
         if turn != self._asked:
-            return {}
+            return News(heard)
         self._more.clear()
         news, self._news = self._news, {}
-        return {name: self._heard(name) for name in news if name in self._streams}
+        fresh = [(name, self._heard(name)) for name in news if name in self._streams]
+        self._last = News(self._last.number + 1, (*self._last.told, *fresh))
+        return self._last
 
     def _heard(self, name: str) -> Heard:
         stream = self._streams[name]
