@@ -15,7 +15,6 @@ from fake_model import write_model
 from anubhav.app import build
 from anubhav.backends.fake.sampler import FakeSampler
 from anubhav.episodes.recorder import STAGE, Given
-from anubhav.flows.anchoring import Anchors
 from anubhav.flows.chat import begin
 from anubhav.flows.holding import hold_learning, let_learn
 from anubhav.flows.house import House
@@ -112,16 +111,6 @@ async def release(house: House) -> None:
 async def rows(house: House, feedback: str, lap: str) -> set[str]:
     found = await house.lineage.trace(feedback)
     return {edge.what for edge in found.onward if edge.to == lap}
-
-
-async def test_no_anchor_is_used_twice_however_many_a_batch_has(house: House) -> None:
-    incumbent = await house.voices.resolve("anubhav", "default@stable")
-    for held in (1, 3, 20):
-        anchors = Anchors(house, incumbent, replace(QUICK, held=held))
-        drawn = [one for batch in range(12) for one in await anchors.beside(batch)]
-        drawn += [one for step in range(QUICK.imitation.steps) for one in await anchors.of(step)]
-        assert len({(one.prompt, one.said, one.logprobs) for one in drawn}) > 0.9 * len(drawn)
-        assert len(drawn) == 12 * held + QUICK.imitation.steps * QUICK.anchors
 
 
 async def test_each_kind_goes_to_its_algorithm_and_lineage_says_in_which_batch(house: House) -> None:

@@ -1,6 +1,7 @@
 """A server that is started, watched, started again and never left behind, over the double."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,6 +46,7 @@ async def test_it_starts_again_with_its_adapters_and_says_the_same(start: Start,
         await hear(sampler, ask(DIES))
     with pytest.raises(Unavailable):
         await asyncio.wait_for(_rest(other), 60)
+    await asyncio.to_thread(_wait_for_end, process)  # until then it may take a request more
     assert await hear(sampler, request) == before, "what comes meanwhile waits"
     assert state(sampler)["process"] != process
     assert (sampler.server.starts, sampler.running) == (2, 0)
@@ -194,3 +196,11 @@ def _alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def _wait_for_end(process: int) -> None:
+    until = time.monotonic() + 30
+    with contextlib.suppress(OSError):
+        while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < until
+            time.sleep(0.01)

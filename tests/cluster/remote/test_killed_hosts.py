@@ -107,7 +107,7 @@ def test_a_sampler_that_is_killed_is_not_noticed_by_who_listens(far: str) -> Non
         """Whoever is at it; they may be too quick for us."""
         until = time.monotonic() + 5
         while time.monotonic() < until:
-            busy = [row["pid"] for name, row in posts(far).items() if "sampler" in name and row["streams"]]
+            busy = [row["pid"] for name, row in posts(far).items() if "sampler" in name and row.get("streams")]
             if busy:
                 os.kill(busy[0], signal.SIGKILL)
                 return
