@@ -66,11 +66,6 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
     await workshop.close()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: at the end one worker would run them while the others have nothing left."""
-    items.sort(key=lambda item: "reliability" not in item.path.parts)
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("tinker_sdk"):
         for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
